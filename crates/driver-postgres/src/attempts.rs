@@ -1,5 +1,5 @@
-//! The table `attempts`: every failed attempt, and each successful attempt of a retry, a replay or
-//! a deferred event.
+//! The table `attempts`: every failed attempt, every successful external call, and each successful
+//! attempt of a retry, a replay or a deferred event.
 
 use std::time::Duration;
 

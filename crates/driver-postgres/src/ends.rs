@@ -94,8 +94,8 @@ pub(crate) async fn insert_changed(
     Ok(())
 }
 
-/// See [`hookbox_driver::Ledger::ends`]. The caller must have opened a transaction, so that all
-/// queries see the same snapshot.
+/// See [`hookbox_driver::Ledger::ends`]. The transaction must be one of [`crate::Postgres::read`],
+/// so that all queries see the same snapshot.
 pub(crate) async fn read(
     c: &mut PgConnection,
     after: Option<&EndCursor>,
@@ -199,8 +199,8 @@ fn end(row: &PgRow, cursor: EndCursor) -> Result<EndRow, Error> {
     })
 }
 
-/// See [`hookbox_driver::Ledger::ends_held_back`]. The caller must have opened a transaction, so
-/// that both queries see the same snapshot.
+/// See [`hookbox_driver::Ledger::ends_held_back`]. The transaction must be one of
+/// [`crate::Postgres::read`], so that both queries see the same snapshot.
 pub(crate) async fn held_back(c: &mut PgConnection) -> Result<Option<HeldBack>, Error> {
     let seconds: Option<f64> = sqlx::query_scalar(
         "select extract(epoch from clock_timestamp() - ended_at)::float8 from ends
@@ -258,7 +258,7 @@ pub(crate) async fn are_of_another_server(c: &mut PgConnection) -> Result<bool, 
 
 /// If some rows come from another server, gives all rows numbers that are lower than that of any
 /// transaction of this server. The ends of one event on one route get consecutive numbers. These
-/// start at 1 if a row has the number 0 now, and otherwise at 0. So no row keeps its number, and
+/// start at 1 if any row has the number 0 now, and otherwise at 0. So no row keeps its number, and
 /// every older cursor is refused. Otherwise a reader could continue after a row that kept its
 /// number, and would miss rows that came after it and are before it now. Returns how many rows it
 /// changed.

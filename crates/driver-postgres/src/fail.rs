@@ -15,7 +15,7 @@ use crate::tx::Tx;
 use crate::{attempts, claim_states, claims, events, retries};
 
 /// Records one failed attempt, unless it was recorded before or the state of the event has changed
-/// since the claim.
+/// since the claim; see [`hookbox_driver::Store::fail`].
 pub(crate) async fn fail(mut tx: Tx, failure: &Failure<'_>) -> Result<Recorded, Fault> {
     let recorded = tx
         .run(|c| record(c, failure))
@@ -24,7 +24,8 @@ pub(crate) async fn fail(mut tx: Tx, failure: &Failure<'_>) -> Result<Recorded, 
     end(tx, recorded).await
 }
 
-/// Stores bytes that are not an envelope as a dead letter.
+/// Stores bytes that are not an envelope as a dead letter; see
+/// [`hookbox_driver::Store::store_undecodable`].
 pub(crate) async fn store_undecodable(
     mut tx: Tx,
     undecodable: &UndecodableMessage<'_>,

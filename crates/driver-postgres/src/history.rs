@@ -1,5 +1,5 @@
-//! Reads one event with its whole history. The caller must have opened a transaction, so that all
-//! queries see the same snapshot.
+//! Reads one event with its whole history. The transaction must be one of
+//! [`crate::Postgres::read`], so that all queries see the same snapshot.
 
 use hookbox_driver::{DeadLetter, EventDetail};
 use hookbox_event::EventId;

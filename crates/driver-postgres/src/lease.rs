@@ -24,7 +24,7 @@ struct Wanted {
 
 /// The decisions about the requested leases.
 struct Allotted {
-    /// The decision about each request, and the state of its event's leases afterwards.
+    /// The decision about each wish, and the state of its event's leases afterwards.
     leased: Vec<(Leased, Leases)>,
     /// The state of the target after the permits were taken; `None` if the state does not change.
     target: Option<TargetState>,
@@ -66,7 +66,7 @@ fn find(tx: &mut Tx, route: &RouteName, wishes: &[LeaseWish<'_>]) -> Result<Vec<
     Ok(wanted)
 }
 
-/// Decides which requests get a lease. It locks the row of the target for the rest of the
+/// Decides which wishes get a lease. It locks the row of the target for the rest of the
 /// transaction.
 async fn allot(
     tx: &mut Tx,

@@ -133,7 +133,7 @@ pub(crate) async fn insert_one(
     Ok(())
 }
 
-/// Gives the outcome `word` to every receipt of the events that is retrying or dead, because these
+/// Gives this outcome to every receipt of the events that is retrying or dead, because these
 /// outcomes change with the state of the event. Receipts with another outcome, such as duplicates,
 /// keep it.
 pub(crate) async fn update_outcome(

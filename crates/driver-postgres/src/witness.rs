@@ -89,8 +89,7 @@ pub(crate) async fn confirmed(mut tx: Tx, sequence: u64) -> Result<(), Fault> {
 }
 
 /// Reads which witness is the newest, and which one the broker has confirmed last; see
-/// [`hookbox_driver::Ledger::witness_position`]. The caller must have opened a transaction, so that
-/// both queries see the same snapshot.
+/// [`hookbox_driver::Ledger::witness_position`].
 pub(crate) async fn position(c: &mut PgConnection) -> Result<WitnessPosition, Error> {
     let row = sqlx::query(
         "select i.incarnation, i.began_at, w.newest, w.confirmed,

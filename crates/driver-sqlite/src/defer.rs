@@ -9,7 +9,8 @@ use crate::receipts::{self, OutcomeRow};
 use crate::{claims, events, moment, retries};
 
 /// Makes an event wait for the attempt that was claimed and not made, unless the state of the event
-/// has changed since the claim.
+/// has changed since the claim or the deferral has reached its greatest age; see
+/// [`hookbox_driver::Store::defer`].
 pub(crate) async fn defer(
     connection: &mut SqliteConnection,
     deferral: &Deferral<'_>,

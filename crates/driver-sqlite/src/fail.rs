@@ -17,7 +17,7 @@ use crate::retries::{self, NewRetry};
 use crate::{attempts, claims, events, moment};
 
 /// Records one failed attempt, unless it was recorded before or the state of the event has changed
-/// since the claim.
+/// since the claim; see [`hookbox_driver::Store::fail`].
 pub(crate) async fn fail(
     connection: &mut SqliteConnection,
     failure: &Failure<'_>,
@@ -74,7 +74,8 @@ pub(crate) struct FailedRun<'a> {
     pub(crate) then: Then,
 }
 
-/// Stores bytes that are not an envelope as a dead letter.
+/// Stores bytes that are not an envelope as a dead letter; see
+/// [`hookbox_driver::Store::store_undecodable`].
 pub(crate) async fn store_undecodable(
     connection: &mut SqliteConnection,
     undecodable: &UndecodableMessage<'_>,

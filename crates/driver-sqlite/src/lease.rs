@@ -57,7 +57,7 @@ fn find(tx: &Tx, route: &RouteName, wishes: &[LeaseWish<'_>]) -> Result<Vec<Want
     Ok(wanted)
 }
 
-/// Decides which requests get a lease, and takes a permit of the target for each of these.
+/// Decides which wishes get a lease, and takes a permit of the target for each of these.
 async fn allot(
     tx: &mut Tx,
     route: &RouteName,

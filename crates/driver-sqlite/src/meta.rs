@@ -110,8 +110,8 @@ pub(crate) async fn probe(connection: &mut SqliteConnection, now: i64) -> sqlx::
     Ok(())
 }
 
-/// Returns the lowest schema version that a build of hookbox must support to use this file; `None`
-/// when the file does not record it.
+/// Returns the oldest schema version that a hookbox must know to use this file; `None` when the
+/// file does not record it.
 pub(crate) async fn works_from(connection: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
     let found: Option<String> = sqlx::query_scalar("select value from meta where key = ?1")
         .bind(WORKS_FROM)

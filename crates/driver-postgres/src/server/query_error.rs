@@ -7,7 +7,7 @@ use crate::server::refusal::{self, Names, Refusal, Stage};
 /// Why a query has no result.
 #[derive(Debug)]
 pub(crate) enum QueryError {
-    /// sqlx returned an error for which no remedy is known.
+    /// An error that sqlx returned, without a remedy.
     Database(sqlx::Error),
     /// The database refused the query, and there is a remedy.
     Refused {

@@ -66,8 +66,8 @@ impl Identity {
 }
 
 impl Part {
-    /// Returns the first path that does not lead to the file that was opened any more, and how it
-    /// differs; `None` when all paths still lead to the opened files.
+    /// Returns the path and how it differs from the file that was opened; `None` when the path
+    /// still leads to that file.
     fn difference(&self) -> Option<(&Path, How)> {
         let how = match fs::metadata(&self.path) {
             Ok(found) if Identity::of(&found) == self.identity => return None,
