@@ -29,8 +29,8 @@ pub struct Config<S: Store> {
     /// number of workers may do so.
     pub collect: bool,
     /// Whether this worker keeps the store's newest witness message at the broker; the witness
-    /// shows later whether the store or the broker was restored to an older state. If store and
-    /// broker are one file, the witness cannot show that, because a restore always restores both.
+    /// shows later whether the store or the broker was restored to an older state. This is false if
+    /// store and broker are one file, because restoring one of them then restores the other, too.
     pub witness: bool,
 }
 

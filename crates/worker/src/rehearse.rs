@@ -61,7 +61,10 @@ pub enum RehearsalError {
         all: String,
     },
     /// The test's own reading or writing in the transaction failed.
-    #[error("a statement of the rehearsal itself failed, and none of the handler: {}", describe(.0.as_ref()))]
+    #[error(
+        "a statement of the test itself failed, and none of the handler: {}",
+        describe(.0.as_ref())
+    )]
     Test(Box<dyn Error + Send + Sync>),
     /// The store has failed.
     #[error("the store failed: {}", describe(.0))]

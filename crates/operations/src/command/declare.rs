@@ -80,7 +80,7 @@ impl StoreKnowledge {
             Queue::Route(route) => self.has_receipts(|name| name == route),
             Queue::Witness => self.has_witness,
             // These two queues serve all routes: one holds dead letters, and the other one holds
-            // accept reports. So a receipt of any route shows that they were used.
+            // accept reports. So they count as used if the store knows a receipt of any route.
             Queue::Dead | Queue::Accounts => self.has_receipts(|_| true),
         }
     }

@@ -67,8 +67,8 @@ pub struct Receipt {
     pub instance: String,
     /// The sequence number that the ingest process gave the receipt.
     pub number: u64,
-    /// The digest of this receipt's own body, if the event is stored with another body and its
-    /// source has `on_conflict = "duplicate"`; otherwise null.
+    /// The digest of this receipt's own body, if the event is stored with another body and the
+    /// action of `on_conflict` for its topic is `duplicate`; otherwise null.
     pub other_digest: Option<String>,
     /// When the receipt arrived.
     pub received_at: String,

@@ -124,7 +124,7 @@ fn receipts(history: &History) -> String {
 }
 
 /// Formats the receipts whose body differs from the stored body of the event. Such receipts exist
-/// only if the source of the event has `on_conflict = "duplicate"`.
+/// only if the action of `on_conflict` for the topic of the event is `duplicate`.
 fn other_bodies(history: &History) -> String {
     let mut table = Table::new(&[
         ("RECEIPT", Align::Left),

@@ -87,8 +87,8 @@ impl<S: Store> EndWriter<S> {
         batch
     }
 
-    /// Records how calls ended, and repeats that until the store is available. Then gives the
-    /// permits of the calls back.
+    /// Records how calls ended, and repeats that until it succeeds, also through an outage. Then
+    /// gives the permits of the calls back.
     async fn write(
         &self,
         context: &RouteContext<'_, S>,

@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The longest pause for which events wait in memory, with their messages unacknowledged. A rate
-/// limit causes pauses no longer than the time of the rate (`rate.per`), mostly less than a second.
-/// If the pause is longer, the events wait in the store, where a restart of this process does not
-/// matter.
+/// limit causes pauses no longer than the time between two calls at that rate, mostly less than a
+/// second. If the pause is longer, the events wait in the store, where a restart of this process
+/// does not matter.
 const WAIT_IN_MEMORY_MAX: Duration = Duration::from_secs(15);
 
 /// Whether calls may be made to the target.

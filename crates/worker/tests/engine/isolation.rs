@@ -140,7 +140,7 @@ async fn a_suspect_that_waits_for_its_turn_takes_no_place_of_its_route() {
     .await;
     assert!(!world.script.is_running(id(9)));
     world.put_each(1..=3);
-    within("events 1 to 3 must be done", || {
+    within("events 1 to 3 and event 9 must be done", || {
         world.are_done(1..=3) && world.is_done(9)
     })
     .await;
