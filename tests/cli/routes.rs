@@ -42,7 +42,7 @@ fn routes_are_paused_resumed_and_limited() {
     let resumed = service.run(&["routes", "resume", "scores", "--yes"]);
     assert_eq!(
         resumed.code, 1,
-        "one route must not be resumed while all routes are paused: {resumed:?}"
+        "resuming one route must fail while a pause of all routes lasts: {resumed:?}"
     );
     assert!(resumed.out.contains("as all routes"), "{resumed:?}");
     service.run(&["routes", "resume", "--all", "--yes"]).well();

@@ -98,7 +98,7 @@ async fn select(pair: Pair) {
             "the route {route} must get more than 20 receipts: {tally:#}"
         );
     }
-    // The routes have more receipts than there are events, because some events go to two routes.
+    // The routes have more receipts than ingest has accepted, because some events go to two routes.
     let all: u64 = of_routes.iter().map(|found| found[0]).sum();
     assert!(all > tally["expected"]["receipts"].as_u64().unwrap());
     assert_eq!(unrouted(), Some(of_routes[2][0] as f64));

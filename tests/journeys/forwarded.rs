@@ -227,9 +227,11 @@ async fn be_down_for_all(pair: Pair) {
     })
     .await;
     let neighbours = "select count(*) from claims where route = 'applications' and state = 'done'";
-    within(PATIENCE, "the other route must be done", async || {
-        deployment.count(neighbours).await == EVENTS as u64
-    })
+    within(
+        PATIENCE,
+        "the other route must process every event",
+        async || deployment.count(neighbours).await == EVENTS as u64,
+    )
     .await;
     let failed = "select count(*) from attempts where outcome <> 'done'";
     assert_eq!(deployment.count(failed).await, 0);

@@ -52,7 +52,7 @@ impl TargetCall {
         };
         if header("idempotency-key") != key {
             call.flaws
-                .push("its headers have two different idempotency keys".to_owned());
+                .push("its headers webhook-id and idempotency-key differ".to_owned());
         }
         let signed = format!("{key}.{}.{}", header("webhook-timestamp"), received.body);
         let mut signatures = header("webhook-signature").split(' ');

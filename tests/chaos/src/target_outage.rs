@@ -199,7 +199,7 @@ fn lasts(world: &mut World, sending: &mut RunningLoad, seconds: u64) -> Result<(
         world.tend(None)?;
         ensure!(
             !sending.is_over(),
-            "the load must not end before the last part of the case"
+            "the load must run until the last part of the case is over, but it ended before"
         );
     }
     Ok(())

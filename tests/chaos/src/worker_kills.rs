@@ -25,7 +25,7 @@ const EVENTS: u32 = 5_000;
 const EVENTS_QUICK: u32 = 500;
 
 /// How many requests are sent per second. At this rate most events are processed while the load
-/// still runs. Workers are killed only in this time.
+/// still runs, and so are in flight at some kill.
 const RATE: u32 = 100;
 
 /// How long the service takes for each call: long enough that calls are in flight at each kill.

@@ -15,7 +15,7 @@ pub(super) const CASES: &[Case] = &[
         number: 26,
         name: "leader-isolated-majority",
         what: "The node that leads the queues is cut off, and the client reaches the other nodes: \
-            requests are answered with status 503 for a while, and then events are accepted again.",
+            some requests are answered with status 503, and then events are accepted again.",
         proofs: &[Proof::Cluster],
     },
     Case {

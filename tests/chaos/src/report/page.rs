@@ -115,8 +115,8 @@ results: `cargo xtask chaos` prints them and keeps them as JSON in the folder ch
 
 `cargo xtask chaos --list` names the cases; `--case NAME` runs one, `--seed N` repeats the random
 choices of a run, `--layer NAME` runs a layer, `--minutes M` soaks, and `--mutants` breaks the code
-on purpose. After each run one checker compares what the client recorded on disk with the store, in
-which the tables of the effects have no unique key, so that a double effect shows.
+on purpose. After each run one checker compares what the client recorded on disk with the tables in
+the store. The tables of the effects have no unique key, so that a double effect shows.
 
 ## The cases
 

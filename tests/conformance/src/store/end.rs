@@ -117,8 +117,8 @@ fn redo(event: &str, attempt: u32) -> Envelope {
     }
 }
 
-/// Checks that ends are read in the order in which their transactions were committed, whatever the
-/// length of a page, and that each page continues after the last end of the previous page.
+/// Checks that the ends of consecutive transactions are read in the order of the commits, whatever
+/// the length of a page, and that each page continues after the last end of the previous page.
 pub async fn ends_are_read_in_the_order_of_commits<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let names = ["d", "a", "e", "b", "c"];

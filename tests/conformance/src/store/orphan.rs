@@ -59,8 +59,8 @@ pub async fn an_orphan_outlives_its_process<H: StoreHarness>(world: &H) {
             }
             let other = probe(&*elsewhere, &another_body(event, 3)).await;
             assert_eq!(other, Claimed::Conflict, "{event}");
-            // The store must not record a failure that asks for a retry: an orphaned event must not
-            // run again, but become a dead letter.
+            // The failure of a receipt with another body must not be recorded: its retry would run
+            // the orphaned event again, which must become a dead letter.
             let kept = fail(&*elsewhere, &another_body(event, 3), 1, NOW).await;
             assert_eq!(kept, Recorded::Superseded, "{event}");
             end(&*elsewhere, &with_receipt(event, 2), 1).await;

@@ -162,8 +162,8 @@ pub async fn a_retry_of_a_paused_route_waits<H: StoreHarness>(world: &H) {
 }
 
 /// Checks that a receipt on a paused route does not count as passed by later receipts, which would
-/// mean that it is probably lost. It counts as passed when the pause has been over for longer than
-/// the time after which a receipt is overdue.
+/// mean that it is probably lost. It counts as passed only when the pause has been over for longer
+/// than the time after which a receipt is overdue.
 pub async fn what_waits_on_a_paused_route_is_not_passed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (first, second) = (with_receipt("first", 1), with_receipt("second", 2));
