@@ -198,8 +198,7 @@ impl CallEnd {
                 _,
             ) => return CallEffect::Nothing,
         };
-        // A replay begins a new round, in which the effect is wanted once more. So a call of an
-        // earlier round does not end the event.
+        // A replay wants the effect once more, so no call of an earlier round ends the event.
         if waiting.attempts_before != self.attempts_before {
             return CallEffect::Nothing;
         }
