@@ -51,11 +51,9 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
 
     alarm("1000GB");
     until_refused(&signed, &deployment).await;
-    promised(
-        TWO_DEADLINES,
-        "the metric hookbox_broker_up must be 0",
-        async || shown.metric("hookbox_broker_up") == Some(0.0),
-    )
+    promised(TWO_DEADLINES, "hookbox_broker_up must be 0", async || {
+        shown.metric("hookbox_broker_up") == Some(0.0)
+    })
     .await;
     // The alarm does not block consumers, so every accepted event is processed during the alarm.
     let began = Instant::now();
@@ -65,9 +63,8 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
         deployment.count(DONE).await >= BACKLOG
     })
     .await;
-    // Ingest must report the broker as unavailable for as long as the alarm lasts. The test checks
-    // this for 12 s, which is longer than any deadline of hookbox. No request arrives in this time,
-    // so ingest gets no failed publish that would show the alarm.
+    // Ingest must report the alarm for as long as it lasts; 12 s are longer than any deadline of
+    // hookbox. No request arrives in this time, so no failed publish shows the alarm.
     within(PATIENCE, "the alarm must have lasted 12 s", async || {
         assert!(!shown.is_ready(), "the alarm must make ingest not ready");
         began.elapsed() > Duration::from_secs(12)
@@ -79,14 +76,10 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     assert_eq!(status, 503);
     assert!(refused(&signed, &deployment), "the event must be refused");
     alarm("50MB");
-    within(PATIENCE, "hookbox must be ready again", async || {
-        shown.is_ready()
-    })
-    .await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     deployment.run(&["send"]);
 
-    // RabbitMQ does not answer on a connection that it has blocked. The drain must close the
-    // connection nevertheless.
+    // RabbitMQ does not answer on a blocked connection. The drain must close it nevertheless.
     alarm("1000GB");
     until_refused(&signed, &deployment).await;
     for process in [ingest, worker] {
@@ -103,10 +96,7 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     );
     alarm("50MB");
     let (ingest, worker) = (start(), deployment.start(&["worker"]));
-    within(PATIENCE, "hookbox must be ready again", async || {
-        shown.is_ready()
-    })
-    .await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     deployment.run(&["send"]);
     deployment.run(&["reconcile", "--wait", "120s"]);
     assert!(deployment.count(DONE).await >= BACKLOG + 2);

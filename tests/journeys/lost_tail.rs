@@ -82,9 +82,8 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
         "{books:#}"
     );
     let gaps = books["accept_reports"]["gaps"].as_array().unwrap();
-    // The gap has the numbers of all lost events of the second ingest, because this ingest has
-    // reported a later number. The first ingest has ended and reports nothing more, so its lost
-    // numbers are not known.
+    // The gap has the numbers of all lost events of the second ingest, which reports later numbers.
+    // The first ingest has ended and reports nothing more, so its lost numbers are not known.
     assert_eq!(gaps.len(), 1, "{books:#}");
     assert_eq!(
         (&gaps[0]["first"], &gaps[0]["last"]),

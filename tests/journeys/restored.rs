@@ -252,9 +252,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     // end must be refused. A program that has read only ends that the store still has misses
     // nothing, so it must be accepted.
     world.refuses_cursor(lost, "does not have the end");
-    world
-        .follow(Some(kept))
-        .expect("a cursor of an end that the store still has must be accepted");
+    world.follow(Some(kept)).expect("this cursor must be valid");
 
     let accept = ["--accept-restore", "sent again", "--yes", "--by", "ann"];
     let accepted = world

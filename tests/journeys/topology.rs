@@ -284,15 +284,8 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
         "{said}"
     );
     let asked = deployment.command(&["queues", "declare"]).output().unwrap();
-    assert!(
-        !asked.status.success(),
-        "`queues declare` must fail without --yes"
-    );
-    assert_eq!(
-        queue_of(&rabbitmq, "scores"),
-        None,
-        "the queue must not exist yet"
-    );
+    assert!(!asked.status.success(), "declaring must need --yes");
+    assert_eq!(queue_of(&rabbitmq, "scores"), None, "it must not exist");
     assert!(!shown.is_ready());
 
     let declared = deployment.json(&["queues", "declare", "--yes", "--by", "ada"]);
@@ -300,10 +293,7 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     assert_eq!(declared["missing"][0]["open"], LOST, "{declared}");
     let audited = "select count(*) from audit where action = 'queues.declare' and actor = 'ada'";
     assert_eq!(deployment.count(audited).await, 1);
-    within(PATIENCE, "the worker must be ready", async || {
-        shown.is_ready()
-    })
-    .await;
+    within(PATIENCE, "worker must be ready", async || shown.is_ready()).await;
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "imbalanced", "{books:#}");
     let named = books["accept_reports"]["receipts"].as_array().map(Vec::len);

@@ -129,7 +129,7 @@ pub(crate) async fn connect(
 /// Closes one connection whose work is done. An error while closing does not matter.
 pub(crate) async fn close(connection: SqliteConnection) {
     if let Err(error) = connection.close().await {
-        tracing::debug!(%error, "a SQLite connection could not be closed; its work was done before");
+        tracing::debug!(%error, "a SQLite connection could not be closed, after its work was done");
     }
 }
 
