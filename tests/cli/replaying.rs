@@ -8,9 +8,13 @@ const SOURCE: &str = "[[source]]\nname = \"begini\"\npreset = \"begini\"\n\
                       [[route]]\nname = \"scores\"\ntopics = [\"begini.#\"]\n\
                       where = [{ pointer = \"/uid\", prefix = \"a\" }]\n";
 
-/// The exit codes of hookbox for a failed command, for wrong arguments, and for an unusable config.
+/// The exit code of a command that failed.
 const FAILED: i32 = 1;
+
+/// The exit code for wrong arguments.
 const ARGUMENTS: i32 = 2;
+
+/// The exit code for a config that cannot be used.
 const CONFIG: i32 = 64;
 
 #[test]

@@ -49,8 +49,8 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
         (&["generate", "--url", dev.url(), "--count", "3"], 1, 0),
         // The result of `healthcheck` is its exit code, so it must succeed even if it cannot print.
         (&["healthcheck", "--url", &ready], 0, 0),
-        // These commands fail, and write their error to standard error only. A full standard output
-        // costs them nothing, so they must exit with the code of their error.
+        // These commands fail, and write their error to standard error only. They print nothing to
+        // a full standard output, so they must exit with the code of their error.
         (&[], 2, 2),
         (&["nonsense"], 2, 2),
         (&["events", "list", "--state", "lost"], 2, 2),

@@ -22,20 +22,20 @@ both_pairs!(
     a_target_that_is_down_costs_no_attempt,
 );
 
-/// How many calls are in flight at once in the test in which all calls wait for each other.
+/// How many calls are in flight at once in the test in which each call waits for all others.
 const MANY: usize = 256;
 
-/// An effect whose calls end as the first word of the event's name says.
+/// An effect for tests. The first word of an event's name says how its call ends.
 #[derive(Clone)]
 struct Caller {
     target: TargetName,
     concurrency: u32,
     /// Each call that was made, with the name of its event.
     made: Arc<Mutex<Vec<(String, Call)>>>,
-    /// Whether no call reaches the target.
+    /// Whether the target is down, so that no call reaches it.
     is_down: Arc<AtomicBool>,
-    /// If it is set, each call waits at this barrier until as many calls are in flight as the
-    /// barrier needs.
+    /// A barrier at which each call waits until as many calls are in flight as the barrier has
+    /// places; `None` if calls do not wait.
     barrier: Option<Arc<Barrier>>,
 }
 
@@ -132,8 +132,8 @@ where
     settled(&pair, |books| books.dead == 2 && books.retrying == 0).await;
     let replayed = caller.made_for("fails");
     assert!(replayed.len() >= 3, "{replayed:?}");
-    // A call may have had its effect although it failed. So all calls must have the same
-    // idempotency key, by which the receiver recognises a repetition.
+    // A call that fails may have had its effect nevertheless. So all calls for an event must have
+    // the same idempotency key, by which the receiver recognises a repetition.
     let key = format!("{}-one-1", envelope("fails").event);
     assert!(replayed.iter().all(|call| call.key == key), "{replayed:?}");
     worker.stop().await;

@@ -93,7 +93,7 @@ impl StoreHarness for Embedded {
     }
 
     /// Runs a failing statement that breaks the transaction. In SQLite a failed statement usually
-    /// reverts only itself, and the transaction can be committed. With `or rollback` the failure
+    /// reverts only itself, and the transaction can be committed. A failed `insert or rollback`
     /// reverts the whole transaction, as every failed statement does on PostgreSQL.
     async fn spoil(connection: &mut SqliteConnection) {
         let insert = "insert or rollback into effects (key) values (null)";
@@ -142,8 +142,8 @@ impl StoreHarness for Embedded {
             .unwrap()
     }
 
-    /// SQLite has no connection that a handler could lose. The most similar failure is that the
-    /// handler tries to attach a file that cannot be opened.
+    /// SQLite has no connection that a handler could lose. Instead, the handler tries to attach a
+    /// file that cannot be opened, which is the most similar failure.
     async fn lose(&self, connection: &mut SqliteConnection) -> Failed {
         let attach = "attach '/nowhere/at/all/hookbox.db' as other";
         Box::new(sqlx::query(attach).execute(connection).await.unwrap_err())

@@ -1,6 +1,6 @@
-//! An event that arrives again with another body, in a source whose config says that only the event
-//! id counts: it is a duplicate, not a conflict. A worker processes it, once on RabbitMQ with
-//! PostgreSQL and once on SQLite.
+//! An event that arrives again with another body, in a source whose config says that the event id
+//! alone decides. The second receipt is a duplicate, not a conflict. A worker processes it, once on
+//! RabbitMQ with PostgreSQL and once on SQLite.
 
 use std::sync::atomic::Ordering;
 

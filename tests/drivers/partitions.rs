@@ -1,6 +1,6 @@
 //! Tests that the large tables of the PostgreSQL store can become partitioned tables without
-//! rewriting a row. Over the partitioned tables, the store must keep every promise whose statements
-//! read or write them. hookbox has no partitions today, so the tests make them.
+//! rewriting a row. The store must also keep its promises when these tables are partitioned.
+//! hookbox does not partition its tables today, so the tests do it.
 
 mod convert;
 
@@ -33,9 +33,9 @@ const FILES: &str = "
     where t.oid = $1::text::regclass
     order by c.oid";
 
-/// Makes one test of each named promise of a store. Each test has a new store, whose large tables
-/// are partitioned. The rows of the first event, and the first receipts of all events, are in the
-/// first partitions. All other rows are in the second partitions.
+/// Makes one test of each named promise of a store. Each test has a new store with partitioned
+/// large tables. The first partitions get the rows of the first event and the first receipts of all
+/// events. The second partitions get all other rows.
 macro_rules! over_partitions {
     ($($case:ident),+ $(,)?) => {
         $(
@@ -105,14 +105,14 @@ async fn large_tables_become_partitioned_without_rewriting() {
     fill(&store, ["a", "b"], 1).await;
     let before = files(&world, "").await;
     partition(&world, &above_all(&world).await).await;
-    // If a table or index had been copied, it would have another file. If an index had not become a
-    // part of the index of the partitioned table, the partition would have a second index.
+    // A table or an index that had been copied would have another file. A partition would have a
+    // second index if its index had not become a part of the index of the partitioned table.
     assert_eq!(files(&world, "_first").await, before);
     assert_eq!(rows(&world, "_first").await, FILLED);
     assert_eq!(rows(&world, "_second").await, [0; 7]);
     assert_eq!(rows(&world, "").await, FILLED);
-    // A foreign key would still refer to the renamed table, which is now only a partition. So there
-    // must be none.
+    // No foreign key may refer to a large table. It would still refer to the renamed table, which
+    // is now only a partition.
     let references = "select count(*) from pg_constraint
                       join pg_inherits on inhrelid = confrelid where contype = 'f'";
     assert_eq!(world.count_all(references).await, 0);
@@ -151,8 +151,8 @@ async fn a_duplicate_is_one_after_the_rows_of_its_event_are_dropped() {
     world.finish().await;
 }
 
-/// Processes two events, so that each of the large tables gets rows: a score, whose first attempt
-/// fails, and an application.
+/// Processes two events, a score and an application. The first attempt of the score fails, so that
+/// each of the large tables gets rows.
 async fn fill(store: &Postgres, names: [&str; 2], receipt: u8) {
     let [score, application] = events(names, receipt);
     let route = route();
@@ -224,8 +224,7 @@ async fn process(store: &Postgres, envelope: &Envelope) -> Claimed {
     claimed
 }
 
-/// Returns a boundary above everything that is stored, provided that no event has a second receipt
-/// yet.
+/// Returns a boundary above everything that is stored. Call it while no event has a second receipt.
 async fn above_all(world: &PostgresWorld) -> Boundary {
     let next = "select coalesce(max(number), 0) + 1 from events";
     Boundary {
@@ -234,8 +233,8 @@ async fn above_all(world: &PostgresWorld) -> Boundary {
     }
 }
 
-/// Returns a receipt id that is higher than the ids of all first receipts, and not higher than the
-/// ids of all second receipts. The ids begin with the same time, and the number of the receipt
+/// Returns a receipt id above the ids of all first receipts, and not above those of the second
+/// ones. The id of a receipt begins with a time, which is the same for all. The receipt's number
 /// follows.
 fn second_receipts() -> ReceiptId {
     ReceiptId::new(envelope("a").received_at, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0])

@@ -29,8 +29,8 @@ pub struct Instructions {
     pub event: String,
 }
 
-/// A handler for tests. Each run writes one effect, and then fails, hangs or breaks its transaction
-/// as the first word of the event's name says.
+/// A handler for tests. Each run writes one effect. The first word of the event's name then says
+/// whether the run fails, hangs or breaks its transaction.
 pub struct Probe<H> {
     /// Whether the handler still fails for events named `fails…`. Tests clear it before a replay.
     pub failing: Arc<AtomicBool>,
@@ -244,8 +244,8 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
             dead: 0,
             stale: 0,
         };
-        // If the store is unavailable, this returns zeros; the callers poll until the counts are as
-        // wanted.
+        // If the store is unavailable, this returns zeros. The callers repeat the query until the
+        // counts are those that they want.
         let books = self.store.books().await.unwrap_or_default();
         books.into_iter().next().unwrap_or(none)
     }
@@ -261,8 +261,8 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
     }
 }
 
-/// A generator of fixed bytes in place of random ones: every byte is 0x80, the middle of the range,
-/// so that a test is repeatable.
+/// A generator that gives fixed bytes in place of random ones, so that a test is repeatable. Every
+/// byte is 0x80, the middle of the range.
 struct Dice;
 
 impl Rng for Dice {

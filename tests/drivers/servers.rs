@@ -202,9 +202,9 @@ impl BrokerHarness for InRabbit {
         self.world.proxy.set(Mode::Pass);
         self.world.proxy.cut();
         if self.refuses.swap(false, Ordering::Relaxed) {
-            // The queue that refuses messages has other arguments than the driver's own queue, and
-            // the driver would soon report this difference. Therefore the refusing queue is
-            // deleted, and the driver's queue is declared again.
+            // The queue that refuses messages has other arguments than the queue of the driver,
+            // which the driver would report as an error. So the refusing queue is deleted, and the
+            // queue of the driver is declared again.
             delete(&self.world.url, &self.queue_of_two()).await;
             self.world.declare().await;
         }

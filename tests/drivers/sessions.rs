@@ -1,6 +1,6 @@
-//! Handlers that change their PostgreSQL session in every possible way, mixed with ordinary
-//! handlers, in a worker on RabbitMQ and PostgreSQL. The handler of one event must never find in
-//! its session what the handler of another event left there.
+//! Handlers that change their PostgreSQL session in every possible way. A worker on RabbitMQ and
+//! PostgreSQL runs them mixed with ordinary handlers. No handler may ever find in its session what
+//! the handler of another event left there.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -63,8 +63,8 @@ const FINDS: &str = "select to_regclass('pg_temp.left_behind') is not null
      or current_setting('lock_timeout') = '1s'
      or current_setting('synchronous_commit') <> 'on'";
 
-/// A handler that first searches its session for what the handler of another event left there, and
-/// then changes the session as its event's name says.
+/// A handler that first searches its session for what the handler of another event left there. Then
+/// it changes the session. The name of its event says how.
 struct Mixed {
     role: String,
     found: Arc<AtomicU64>,
@@ -145,8 +145,8 @@ async fn no_event_finds_anything_of_anothers_session() {
     let all = events(count);
     let worker = pair.work_with(register(handler), TIME_LIMIT);
     let mut sent = 0;
-    // The events are published in parts. Each part is small enough to be done within one wait of
-    // `eventually`, so any number of events can be tested.
+    // The events are published in parts. All events of a part can be done before a wait of
+    // `eventually` ends, so any number of events can be tested.
     for part in all.chunks(5 * 64) {
         for batch in part.chunks(64) {
             pair.publish(batch).await;

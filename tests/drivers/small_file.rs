@@ -1,5 +1,5 @@
-//! A SQLite file on a disk that is full or nearly full. The file still answers, so the worker must
-//! not treat it as an unavailable store, and the monitor must report the disk.
+//! A SQLite file on a disk that is full or nearly full. hookbox can still read the file, so the
+//! worker must not treat it as an unavailable store. The monitor must report the disk.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::embedded::Embedded;
 use crate::probe::Pair;
 use crate::whole::settled;
 
-/// The size of the disk. Of its space the driver keeps a sixteenth in reserve for processing, and
-/// an eighth for accepting events.
+/// The size of the disk, in MiB. The driver accepts no event that would leave less than an eighth
+/// of the disk free, and processes none that would leave less than a sixteenth free.
 const DISK_MIB: u32 = 64;
 
-/// How many bytes of the disk are left free: less than the reserve for accepting (8 MiB), so that
-/// events are refused, and more than the reserve for processing (4 MiB), so that processing
-/// continues. The 2 MiB on both sides are for the write-ahead log of a few events.
+/// How many bytes of the disk are left free: between the 8 MiB that must be free to accept events
+/// and the 4 MiB that must be free to process them. So events are refused, and processing
+/// continues. The 2 MiB on either side are for the write-ahead log of a few events.
 const LITTLE: u64 = 6 << 20;
 
 /// The time limit of the handler, short because the handler of this test always exceeds it.
@@ -42,8 +42,8 @@ async fn a_file_on_a_full_disk_answers_a_ping_and_fails_a_probe() {
     let named = format!("the disk of {} is full", world.path().display());
     let said = describe(&fault);
     assert!(said.contains(&named), "{said}");
-    // From here on only `probe` writes to the file, so only its write can notice that there is free
-    // space again.
+    // From here on only `probe` writes to the file. So only this write can notice that the disk has
+    // free space again.
     disk.free();
     let found = async || driver.probe().await.map_err(|fault| describe(&fault)).err();
     eventually_is(
@@ -56,9 +56,9 @@ async fn a_file_on_a_full_disk_answers_a_ping_and_fails_a_probe() {
     world.finish().await;
 }
 
-/// Checks a handler that exceeds its time limit on a nearly full disk. On such a disk the broker
-/// takes no further event, and a worker can still process the events in it. The disk did not delay
-/// this handler, so its attempts must count, and must not be excused as a fault of the store.
+/// Checks a handler that exceeds its time limit on a nearly full disk. The broker accepts no
+/// further event there, but a worker can process the events that it has. The disk does not delay
+/// the handler. So the attempts must count, and must not be taken for faults of the store.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn little_room_excuses_no_handler_that_hangs() {
     let Some(disk) = SmallDisk::new(DISK_MIB) else {

@@ -65,8 +65,7 @@ where
     let envelopes: Vec<&Envelope> = envelopes.iter().collect();
     store.claim(&mut tx, &route, &envelopes).await.unwrap();
     let connection = store.connection(&mut tx);
-    // The second round stands for a replay, which replaces the rows of the first round by equal
-    // rows.
+    // Round 4 stands for a replay. It replaces the rows of round 1 by equal rows.
     for round in [1, 4] {
         for event in &mut events {
             event.round = round;

@@ -32,7 +32,7 @@ use crate::whole::settled;
 /// The time limit of a handler that is not slow. It is long, because the machine may be busy.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// The setting of the parameter `name`, which is the name of an event.
+/// The setting `parameters` with one parameter, `name`. Its value is the name of the event.
 const NAME: &str = r#""parameters":{"name":{"pointer":"/event","type":"text"}}"#;
 
 /// A database with which a user's statements are tested.

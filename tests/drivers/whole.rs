@@ -124,8 +124,8 @@ where
     B: BrokerHarness + 'static,
     S: StoreHarness + 'static,
 {
-    // Both bodies of the event are in one batch. The first one in the batch is the body of the
-    // event; the second is a conflict.
+    // Both bodies of the event are in one batch. The first one becomes the body of the event. The
+    // second one is a conflict.
     pair.publish(&[envelope("a"), another_body("a", 2)]).await;
     let worker = pair.work();
     settled(&pair, |books| books.receipts() == 2).await;
@@ -265,8 +265,8 @@ where
     };
     pair.store.settle(&mut tx, &route(), &[done]).await.unwrap();
     pair.store.commit(tx).await.unwrap();
-    // Dropping a delivery that is not settled has the same effect on its message as the death of
-    // the process: the message is redelivered.
+    // When a process dies, its unsettled messages are redelivered. Dropping the delivery has the
+    // same effect on its message.
     drop(delivery);
     subscription.close().await;
     let worker = pair.work();
@@ -334,8 +334,8 @@ where
         async || faults(),
         |count| *count > 0,
     );
-    // On SQLite the broker is in the same locked file as the store. Nothing is delivered while the
-    // file is locked, so there is no fault to count, and this wait ends at its time limit.
+    // On SQLite the broker is in the same locked file as the store. So no event is delivered and
+    // there is no fault to count while the file is locked. This wait then ends at its time limit.
     let _ = tokio::time::timeout(Duration::from_secs(3), tried).await;
     pair.stores.restore().await;
     let books = settled(&pair, |books| books.receipts() == 5).await;

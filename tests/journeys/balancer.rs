@@ -15,8 +15,8 @@ use crate::signed::Signed;
 /// The number of connections, each of which is used twice.
 const CONNECTIONS: u32 = 120;
 
-/// How long the first and the last connection are idle: just below and just above the deadline for
-/// a request head.
+/// The shortest and the longest time for which a connection is idle between its two requests. The
+/// deadline for a request head, 5 s, lies between them.
 const IDLE: (Duration, Duration) = (Duration::from_millis(4_950), Duration::from_millis(5_050));
 
 /// The longest time that the test waits for one answer.

@@ -26,14 +26,17 @@ const EVENTS: u64 = 200;
 /// handler, so that each of them fails.
 const FAILING: u64 = 8;
 
-/// The retry policy in the config of every deployment (`RETRY`), and the policy with which this
-/// test replaces it (`PATIENT_RETRY`). With 50 attempts at intervals of 3 s, retries continue for
-/// longer than this test takes.
+/// The retry policy in the config of every deployment.
 const RETRY: &str = "attempts = 3, first = \"50 ms\", max = \"50 ms\"";
+
+/// The retry policy with which this test replaces [`RETRY`]. With 50 attempts at intervals of 3 s,
+/// retries continue for longer than this test takes.
 const PATIENT_RETRY: &str = "attempts = 50, first = \"3 s\", max = \"3 s\"";
 
-/// Statements that make the database reject every score (`AWAY`), and accept scores again (`BACK`).
+/// A statement that makes the database reject every score.
 const AWAY: &str = "alter table begini_scores add constraint refused check (score < 0) not valid";
+
+/// A statement that makes the database accept scores again after [`AWAY`].
 const BACK: &str = "alter table begini_scores drop constraint refused";
 
 /// A query that counts retries that are due more than a minute from now by the clock of the

@@ -10,9 +10,10 @@ use hookbox_testkit::eventually::within;
 use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 
-/// A trigger that makes two handlers deadlock: each handler locks its own row first. As soon as the
-/// test lets both continue, each needs the row of the other. A third handler gets one serialization
-/// failure. The trigger counts with a sequence, because a rollback does not revert a sequence.
+/// A trigger function that makes two handlers deadlock: each handler locks its own row first. As
+/// soon as the test lets both continue, each needs the row of the other. A third handler gets one
+/// serialization failure. The trigger counts with a sequence, because a rollback does not revert a
+/// sequence.
 const IN_THE_WAY: &str = "create function in_the_way() returns trigger language plpgsql as $$
      begin
          if new.uid in ('left-side', 'right-side') then
@@ -26,15 +27,17 @@ const IN_THE_WAY: &str = "create function in_the_way() returns trigger language 
          end if;
          return new;
      end $$";
+
+/// Runs the function [`IN_THE_WAY`] in the handler of each score event.
 const TRIGGER: &str = "create trigger in_the_way before insert on begini_scores
      for each row execute function in_the_way()";
 
 const ASLEEP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
-/// A trigger that fails once because the session already has a prepared statement of the same name.
-/// In production this happens behind a pooler, if another client of the pooler used the session
-/// before (H15).
+/// A trigger function that fails once because the session already has a prepared statement of the
+/// same name. In production this happens behind a pooler, if another client of the pooler used the
+/// session before (H15).
 const SHARED: &str = "create function shared() returns trigger language plpgsql as $$
      begin
          if nextval('shared') = 1 then
@@ -43,6 +46,8 @@ const SHARED: &str = "create function shared() returns trigger language plpgsql 
          end if;
          return new;
      end $$";
+
+/// Runs the function [`SHARED`] in the handler of each score event.
 const BEFORE_SCORES: &str = "create trigger shared before insert on begini_scores
      for each row execute function shared()";
 

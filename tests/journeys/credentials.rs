@@ -14,19 +14,24 @@ use crate::shown::Shown;
 /// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The first and shortest pause between two attempts to connect (`PAUSE_FIRST`), and the longest
-/// one. Hookbox shortens each pause by a random part of up to one half.
+/// The first pause between two attempts to connect. Later pauses are longer, up to
+/// [`PAUSE_LONGEST`]. Hookbox shortens each pause by a random part of up to one half.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
+
+/// The longest pause between two attempts to connect.
 const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 
-/// What RabbitMQ answers after a permission was revoked (`REVOKED`), and to a wrong password
-/// (`UNKNOWN`).
+/// A part of RabbitMQ's error after a permission was revoked.
 const REVOKED: &str = "refused for user 'hookbox'";
+
+/// A part of RabbitMQ's error about a wrong password.
 const UNKNOWN: &str = "Login was refused";
 
-/// The text that ingest logs for each failed publish. The first failure is logged as an error,
-/// later ones only at level `debug`, which `EACH_TRY` makes visible.
+/// The text that ingest logs for each failed publish: as an error for the first failure, and at
+/// level `debug` for later ones.
 const LOGGED: &str = "nothing can be published";
+
+/// A log filter with which the log also has the failures that are logged at level `debug`.
 const EACH_TRY: &str = "hookbox_driver_rabbitmq=debug,info";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

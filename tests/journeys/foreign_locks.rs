@@ -11,7 +11,7 @@ use crate::deployment::{Deployment, Pair, Process};
 use crate::event::score;
 use crate::shown::Shown;
 
-/// The number of events whose handlers need what the test has locked.
+/// The number of events whose handlers need the lock that the test holds.
 const MET: u64 = 5;
 
 /// The longest time that a test waits for a condition. A busy machine may need that long.
@@ -28,12 +28,16 @@ const DONE: &str = "select count(*) from claims where state = 'done'";
 /// A table with one row per person. The uid of an event begins with the person's name, and the
 /// handlers of all events of one person change the same row.
 const PEOPLE: &str = "create table people (uid text primary key, events integer not null)";
+
+/// A trigger function that counts an event in the row of its person.
 const COUNT: &str = "create function count_events() returns trigger language plpgsql as $$
      begin
          insert into people values (split_part(new.uid, '-', 1), 1)
              on conflict (uid) do update set events = people.events + 1;
          return new;
      end $$";
+
+/// Runs the function [`COUNT`] in the handler of each score event.
 const TRIGGER: &str = "create trigger count_events before insert on begini_scores
      for each row execute function count_events()";
 

@@ -181,8 +181,8 @@ async fn the_answer_decides_what_becomes_of_an_event() {
         assert_eq!(of("busy"), [(1, 1), (2, 1)]);
         assert_eq!(of("down"), [(1, 1), (2, 1)]);
         assert!(of("no JSON").is_empty());
-        // Calls were made for five events. Each of these events has the attempt that ended it, and
-        // `fails` also has a failed attempt. So there are six attempts.
+        // Calls were made for five events. Each of these events has one attempt, and the event
+        // `fails` has a failed attempt before that. So there are six attempts.
         assert_eq!(deployment.count(ATTEMPTS).await, 6);
         let answered = "select count(*) from attempts where error like '%410 Gone%'";
         assert_eq!(deployment.count(answered).await, 1);

@@ -1,8 +1,8 @@
 //! Case `worker-frozen` of docs/FAULTS.md: a worker is frozen (SIGSTOP) while its handlers run, for
 //! longer than RabbitMQ waits for its heartbeat. Its messages go to another worker, which waits
-//! until PostgreSQL has ended the frozen worker's transaction, and produces each effect once. When
-//! the first worker resumes, its commit and acknowledgements come too late and have no effect, and
-//! it continues to work.
+//! until PostgreSQL has ended the frozen worker's transaction, and produces each effect once. Then
+//! the frozen worker resumes. Its commit and its acknowledgements come too late and fail, and it
+//! continues to process events.
 
 use std::time::{Duration, Instant};
 
@@ -19,9 +19,10 @@ const IN_FLIGHT: &str = "select count(*) from pg_stat_activity
 
 const DONE: &str = "select count(*) from claims where state = 'done'";
 
-/// How many events are in flight at the worker when it is frozen (`HELD`), and how many it
-/// processes after it has resumed (`LATER`).
+/// The number of events that are in flight at the worker when it is frozen.
 const HELD: u64 = 4;
+
+/// The number of events that the worker processes after it has resumed.
 const LATER: u64 = 3;
 
 /// The longest time that a test waits for a condition. A busy machine may need that long.

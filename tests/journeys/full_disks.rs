@@ -28,8 +28,8 @@ const TWO_DEADLINES: Duration = Duration::from_secs(5);
 /// The size of the disk of a server with little data. The server's own files take half of it.
 const DISK_MIB: u32 = 96;
 
-/// How often the test is tried. RabbitMQ may damage a queue when its disk is full (H17). This is
-/// not hookbox's fault, so the test then runs again.
+/// How often the test runs at most. RabbitMQ may damage a queue when its disk is full (H17). This
+/// is not hookbox's fault, so the test then runs again.
 const TRIES: u32 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,9 +8,11 @@ pub const HELD_UP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
 /// A table of closed gates. Each row is the name of another table, into which a handler writes. A
-/// statement that writes into the named table waits as long as the row exists. The statement polls
-/// the table of gates, and sees in each poll what other sessions have committed.
+/// statement that writes into the named table waits as long as the row exists.
 const GATES: &str = "create table gates (held text primary key)";
+
+/// A trigger function that makes a statement wait at a closed gate. It polls the table of gates,
+/// and sees in each poll what other sessions have committed.
 const HOLD_UP: &str = "create function hold_up() returns trigger language plpgsql as $$
      begin
          while exists (select from gates where held = tg_table_name) loop

@@ -11,8 +11,8 @@ use crate::deployment::{Deployment, Pair};
 const EVENTS: &str = "200";
 const KILLS: u32 = 50;
 
-/// A worker is killed at a random time after one of its handlers has started. This is the longest
-/// such time, in milliseconds.
+/// The longest time, in milliseconds, from the start of a handler to the kill of its worker. Each
+/// kill comes after a random part of this time.
 const KILLED_WITHIN: u64 = 50;
 
 /// When a worker has run no handler for this long, the test assumes that all events are done, and

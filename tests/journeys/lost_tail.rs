@@ -1,9 +1,9 @@
 //! Case `read-only` of docs/FAULTS.md: a failover to a replica of PostgreSQL that lacks the last
 //! commits. The events of these commits are acknowledged, so the broker does not have them any
 //! more, and they are lost. An ingest that still runs gives later sequence numbers to its next
-//! events, so `reconcile` lists the lost range as a gap. An ingest that has ended reports nothing
-//! more. The witness messages at the broker, which record how much every ingest had reported at
-//! which time, show its loss.
+//! events, so `reconcile` lists its lost numbers as a gap. An ingest that has ended reports nothing
+//! more, so no gap shows its loss. The witness messages at the broker show it: they record how much
+//! each ingest had reported at which time.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,10 +17,13 @@ use serde_json::Value;
 use crate::deployment::Deployment;
 use crate::outages::own;
 
-/// The number of events that the replica still has (`KEPT`), and of later events that it lacks:
-/// `OF_THE_FIRST` events were sent to the first ingest, and `OF_THE_SECOND` to the second one.
+/// The number of events that the replica has. It lacks all later events.
 const KEPT: u64 = 12;
+
+/// The number of events of the first ingest that the replica lacks.
 const OF_THE_FIRST: u64 = 8;
+
+/// The number of events of the second ingest that the replica lacks.
 const OF_THE_SECOND: u64 = 5;
 
 /// The longest time that a test waits for a condition. A busy machine may need that long.

@@ -22,8 +22,8 @@ const SENDERS: usize = 4;
 /// schemas.
 const BASE_MIB: usize = 64;
 
-/// How many copies of a body a worker holds in memory: the received message, the statement that
-/// stores the body, and the buffer that sends the statement to PostgreSQL.
+/// How many copies of each body in flight a worker holds in memory. They are the received message,
+/// the statement that stores the body, and the buffer that sends the statement.
 const COPIES: usize = 3;
 
 /// The longest time that a test waits for a condition. A busy machine may need that long.

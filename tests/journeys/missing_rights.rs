@@ -30,6 +30,8 @@ const WRITES: &str = "create function write_as() returns trigger language plpgsq
          insert into notes values (new.uid);
          return new;
      end $$";
+
+/// Runs the function [`WRITES`] in the handler of each score event.
 const TRIGGER: &str = "create trigger write_as before insert on begini_scores
      for each row execute function write_as()";
 
@@ -42,6 +44,8 @@ const DENIES: &str = "create function denies() returns trigger language plpgsql 
          end if;
          return new;
      end $$";
+
+/// Runs the function [`DENIES`] in the handler of each score event.
 const DENY: &str = "create trigger denies before insert on begini_scores
      for each row execute function denies()";
 

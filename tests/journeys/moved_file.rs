@@ -18,8 +18,7 @@ use crate::signed::Signed;
 /// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The exit code of a command that fails because of something that only an operator can fix, here
-/// the file.
+/// The exit code of a command that fails because of the file. Only an operator can fix this.
 const REFUSED: i32 = 78;
 
 /// The number of events that are sent after the file was removed or replaced.

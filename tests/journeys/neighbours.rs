@@ -16,11 +16,13 @@ const GOOD: u64 = 50;
 /// a busy machine can process all good events before the second attempt.
 const POLICY: &str = "attempts = 3, first = \"6 s\", factor = 2.0, max = \"1 min\", jitter = 0.0";
 
-/// A query that counts the retries that did not run too early: the attempt before them was at least
-/// as long ago as `POLICY` requires. This one is for PostgreSQL, and `IN_TIME_SQLITE` for SQLite.
+/// A query for PostgreSQL that counts the retries that did not run too early. For each of them, the
+/// time since the previous attempt is at least as long as [`POLICY`] requires.
 const IN_TIME_POSTGRES: &str = "select count(*) from attempts a join attempts b
      on a.event = b.event and b.attempt = a.attempt + 1
      where b.at - a.at >= a.attempt * interval '6 s'";
+
+/// The same query as [`IN_TIME_POSTGRES`] for SQLite, which stores times in microseconds.
 const IN_TIME_SQLITE: &str = "select count(*) from attempts a join attempts b
      on a.event = b.event and b.attempt = a.attempt + 1
      where b.at - a.at >= a.attempt * 6000000";

@@ -15,9 +15,8 @@ use sqlx::Connection as _;
 use crate::deployment::{Deployment, Own, Process};
 use crate::shown::Shown;
 
-/// The time within which an outage must be reported: twice the deadline of a check of the store,
-/// and a second more for a machine that compiles meanwhile. The store is checked every second, and
-/// a check has two seconds to answer.
+/// The time within which an outage must be reported. Hookbox promises twice the deadline of a check
+/// of the store, which is two seconds. The test allows one second more for a busy machine.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
 /// The longest time that a test waits for a condition. A busy machine may need that long.
@@ -27,8 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// that checks the store.
 const SESSIONS_MAX: u64 = 16 + 1;
 
-/// The number of events in the load. At `RATE` events per second they take about ten seconds.
+/// The number of events in the load. At [`RATE`] events per second they take about ten seconds.
 const EVENTS: u64 = 2_000;
+
+/// The number of events that the load sends per second.
 const RATE: &str = "200";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

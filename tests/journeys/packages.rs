@@ -7,18 +7,23 @@ use std::process::Command;
 
 use hookbox_testkit::binary;
 
-/// The packages for each language: the official library of Standard Webhooks, and the packages that
-/// the services of `examples/forward/` need.
+/// The packages for Python: the official library of Standard Webhooks, and the packages that the
+/// service in `examples/forward/` needs.
 const FOR_PYTHON: [&str; 3] = [
     "standardwebhooks==1.0.0",
     "fastapi==0.115.12",
     "uvicorn==0.34.2",
 ];
+
+/// The packages for JavaScript: the official library of Standard Webhooks, and the package that the
+/// service in `examples/forward/` needs.
 const FOR_NODE: [&str; 2] = ["standardwebhooks@1.0.0", "express@5.1.0"];
 
-/// What a developer must do when Python or Node.js is missing, or a package cannot be installed.
+/// What a developer must do when Python is missing, or one of its packages cannot be installed.
 const PYTHON: &str = "install Python 3 with its module venv (on Debian: python3-venv); pip must be \
                       able to install packages";
+
+/// What a developer must do when Node.js is missing, or one of its packages cannot be installed.
 const NODE: &str = "install Node.js 18 or newer with npm (on Debian: nodejs and npm); npm must be \
                     able to install packages";
 

@@ -15,8 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 const WHY: &str = "the bank is down";
 
-/// The queries that count the claimed events of each of the two routes.
+/// A query that counts the events that the route `scores` has claimed.
 const SCORES: &str = "select count(*) from claims where route = 'scores'";
+
+/// A query that counts the events that the route `applications` has claimed.
 const APPLICATIONS: &str = "select count(*) from claims where route = 'applications'";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

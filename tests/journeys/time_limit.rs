@@ -9,13 +9,15 @@ use hookbox_testkit::eventually::{promised, within};
 use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 
-/// A trigger that makes the handler of one event sleep for ten minutes, far longer than its time
-/// limit.
+/// A trigger function that makes the handler of one event sleep for ten minutes, far longer than
+/// its time limit.
 const SLEEPS: &str = "create function sleeps() returns trigger language plpgsql as $$
      begin
          if new.uid = 'sleeper' then perform pg_sleep(600); end if;
          return new;
      end $$";
+
+/// Runs the function [`SLEEPS`] in the handler of each score event.
 const TRIGGER: &str = "create trigger sleeps before insert on begini_scores
      for each row execute function sleeps()";
 
@@ -23,10 +25,11 @@ const TRIGGER: &str = "create trigger sleeps before insert on begini_scores
 const ASLEEP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
-/// `NOTE` is a statement that records the sessions whose statement sleeps in the trigger. `THERE`
-/// is a query that counts how many of these sessions still exist.
+/// A statement that records the sessions whose statement sleeps in the trigger.
 const NOTE: &str = "insert into sleepers select pid, backend_start from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
+
+/// A query that counts how many of the sessions that [`NOTE`] recorded still exist.
 const THERE: &str =
     "select count(*) from pg_stat_activity join sleepers using (pid, backend_start)";
 

@@ -16,9 +16,11 @@ use crate::shown::{Shown, get};
 /// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The time limit of an orderly shutdown (a drain) in the config. The test allows `DRAIN_MAX`, a
-/// second more, because it runs a debug build.
+/// The line of the config that limits the time of an orderly shutdown (a drain).
 const DRAIN: &str = "drain = \"10 s\"\n";
+
+/// The time within which a drain must end: the limit in [`DRAIN`], and one more second for a debug
+/// build.
 const DRAIN_MAX: Duration = Duration::from_secs(11);
 
 /// The number of sources that are flooded with forged requests. Hookbox logs refusals for each

@@ -36,9 +36,9 @@ pub fn variable(name: &str) -> String {
     })
 }
 
-/// Prints in searchable words that a test cannot run on this machine. The test harness hides what a
-/// passing test prints through it, so the line is written to standard error directly; otherwise the
-/// skipped test would not be noticed.
+/// Prints `DID NOT RUN`, and why a test cannot run on this machine. The test harness hides what a
+/// passing test prints with `eprintln!`. So the line is written to standard error directly, and the
+/// skipped test is noticed.
 pub fn did_not_run(why: &str) {
     let line = format!("DID NOT RUN: {why}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();

@@ -40,9 +40,9 @@ pub const DRAIN_LEAD: Duration = Duration::ZERO;
 /// The default for the address and port at which webhooks are received.
 pub const LISTEN: &str = "127.0.0.1:8080";
 
-/// The shortest and longest allowed idle time of a connection. The shortest is 5 s, because reading
-/// the head of a request alone may take that long. The longest is above the 4,000 s for which an
-/// AWS load balancer (ALB) can keep a connection.
+/// The shortest and the longest idle time of a connection that the config may set. Reading the head
+/// of a request alone may take 5 s, so the shortest is 5 s. An AWS load balancer (ALB) can keep an
+/// idle connection for 4,000 s, so the longest is more than that.
 const IDLE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(7200));
 
 /// Checks the meaning of a config file. Any mistake makes the whole file invalid.
@@ -144,8 +144,8 @@ fn network(word: Option<&String>) -> Network {
     word.map_or(Network::Any, |_| Network::Private)
 }
 
-/// Returns the longest time of a drain (an orderly shutdown), and of its lead: the first part of
-/// the drain, during which readiness already reports 503 while requests are still accepted.
+/// Returns two durations: the longest time of a drain (an orderly shutdown), and its lead. The lead
+/// is the first part of the drain: readiness already reports 503, and requests are still accepted.
 fn drain(file: &File, places: &mut Places) -> Option<(Duration, Duration)> {
     let mut or = |at: &str, text: &Option<String>, usual: Duration| match text {
         Some(text) => places.take(at, duration(text)),
@@ -379,7 +379,7 @@ fn idle(given: &Ingest, standard: &Limits, places: &mut Places) -> Option<Durati
     Some(idle)
 }
 
-/// Returns the largest size of a body, and how many bytes the bodies in memory may have together.
+/// Returns two sizes in bytes: of the largest body, and of all bodies in memory together.
 fn sizes(given: &Ingest, standard: &Limits, places: &mut Places) -> Option<(usize, usize)> {
     let mut size_or = |key: &str, text: &Option<String>, standard: usize| match text {
         Some(text) => places.take(&format!("/ingest/{key}"), size(text)),

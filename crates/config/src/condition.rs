@@ -6,16 +6,16 @@ use serde_json::{Number, Value};
 use super::file::condition as file;
 use super::place::Places;
 
-/// The maximum number of conditions of a route. Each condition is evaluated for every event of the
+/// The maximum number of conditions of a route. Each condition costs time for every event of the
 /// route's sources, whatever the topic of the event.
 const CONDITIONS_MAX: usize = 16;
 
-/// The maximum length of a pointer in bytes. The names in a pointer are compared with the keys of
-/// every body.
+/// The maximum length of a pointer in bytes. A long pointer costs time, because its names are
+/// compared with the keys of every body.
 const POINTER_BYTES_MAX: usize = 512;
 
-/// The maximum number of values in the list of a condition. The value in a body is compared with
-/// them one after another.
+/// The maximum number of values in the list of a condition. A long list costs time, because the
+/// value in a body is compared with its values one after another.
 const VALUES_MAX: usize = 100;
 
 /// The maximum length in bytes of a text in a condition.
@@ -66,7 +66,8 @@ pub fn pointer(at: &str, text: &str, places: &mut Places) -> Option<Pointer> {
     Some(pointer)
 }
 
-/// Returns the test of a condition: its one key besides `pointer`, with the value of that key.
+/// Returns what a condition demands of the value at its `pointer`: the one other key of the
+/// condition, such as `equals`, with the value of that key.
 fn test(at: &str, condition: &file::Condition, places: &mut Places) -> Option<Test> {
     let at_key = |key: &str| format!("{at}/{key}");
     let mut tests = Vec::new();

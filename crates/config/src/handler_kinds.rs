@@ -30,9 +30,9 @@ pub struct HandlerKinds(Arc<[HandlerKind]>);
 pub struct HandlerKind {
     /// The name of the kind.
     pub name: &'static str,
-    /// The settings of the handler for PostgreSQL; `None` if it cannot write to PostgreSQL.
+    /// The type of the settings for PostgreSQL; `None` if the handler cannot write to PostgreSQL.
     pub postgres: Option<SettingsType>,
-    /// The settings of the handler for SQLite; `None` if it cannot write to SQLite.
+    /// The type of the settings for SQLite; `None` if the handler cannot write to SQLite.
     pub sqlite: Option<SettingsType>,
 }
 
@@ -53,14 +53,14 @@ pub struct HandlerConfig {
 }
 
 impl SettingsType {
-    /// The handler has no settings.
+    /// For a handler that has no settings.
     pub const NONE: Self = Self(None);
 
-    /// The handler has settings, but their type is not known here. They are checked when the
+    /// For a handler whose settings have a type that is not known here. They are checked when the
     /// handler is made.
     const UNKNOWN: Self = Self(Some(|_| Ok(())));
 
-    /// The handler's settings have the type `T`.
+    /// Returns the type of settings that are deserialized into `T`.
     pub fn of<T: DeserializeOwned>() -> Self {
         Self(Some(|settings| settings.read::<T>().map(drop)))
     }
@@ -144,7 +144,7 @@ impl HandlerKinds {
         store: Option<&StoreUrl>,
         places: &mut Places,
     ) {
-        // The schema has refused a kind that is not in the list.
+        // The config schema has already refused a kind that the program does not have.
         let Some(kind) = self.get(&handler.kind) else {
             return;
         };

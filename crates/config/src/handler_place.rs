@@ -15,7 +15,8 @@ impl Config {
         };
         let file = places.json();
         let mut routes = file["route"].as_array().into_iter().flatten();
-        // The route `unrouted`, which the file does not have, uses a handler without settings.
+        // The route `unrouted` is not in the file, so no place is found for it. Its handler has no
+        // settings, so there is no mistake in them to report.
         let index = routes.position(|one| one["name"].as_str() == Some(route.as_str()));
         let pointer = index.map_or_else(String::new, |index| format!("/route/{index}/handler"));
         places.line(&pointer, what)

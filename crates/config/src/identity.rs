@@ -36,8 +36,8 @@ pub fn topic(
     }
 }
 
-/// Returns what identifies an event of the source: two requests in which it is equal report the
-/// same event.
+/// Returns which parts of a request identify its event. Two requests to the source that are equal
+/// in these parts report the same event.
 pub fn check(
     at: &str,
     source: &Source,
@@ -64,9 +64,9 @@ pub fn check(
     }
 }
 
-/// Chooses the default: the body identifies the event. Stored event ids depend on this default, so
-/// it can never change; but it causes a warning, because two events with the same body become one
-/// event.
+/// Chooses the default: the body identifies the event. A warning is recorded, because two events
+/// with the same body become one event. The default can never change, because the ids of stored
+/// events depend on it.
 fn by_default(at: &str, source: &Source, preset: Option<Preset>, places: &mut Places) -> Identity {
     let typed = match &source.topic {
         Some(file::Topic::Header(_)) => true,

@@ -8,7 +8,7 @@ use super::file::Identities;
 use super::place::Places;
 use super::secret::Secrets;
 
-/// The JSON Pointer to the key in the config file.
+/// The JSON Pointer to the identity key in the config file.
 const AT: &str = "/identity/key";
 
 /// How the ids of events are computed.

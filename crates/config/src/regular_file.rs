@@ -18,7 +18,7 @@ pub enum ReadError {
     /// The file cannot be opened or read.
     #[error("the file cannot be read ({0})")]
     Unreadable(io::Error),
-    /// The file is larger than the limit in bytes.
+    /// The file is larger than this limit, in bytes.
     #[error("the file is larger than {} KiB; check whether the path is right", .0 / 1024)]
     TooLarge(u64),
 }

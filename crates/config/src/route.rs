@@ -17,11 +17,10 @@ use super::units::duration;
 /// The name of the route for topics that no other route selects. This route always exists.
 pub const UNROUTED: &str = "unrouted";
 
-/// The longest time limit that a handler can have. RabbitMQ redelivers a message that is not
-/// settled within 30 minutes. The limit is a tenth of that, which leaves time for retries of the
-/// transaction. A message with a batch of 64 slow events may still take longer than 30 minutes.
-/// Events of the batch that are committed before then stay committed, because no transaction waits
-/// for the whole batch.
+/// The longest time limit that a handler can have: a tenth of the 30 minutes after which RabbitMQ
+/// redelivers a message that is not settled. The rest is for retries of the transaction. A message
+/// with a batch of 64 slow events may still take longer than 30 minutes. Each event that is
+/// committed by then stays committed, because no transaction waits for the whole batch.
 const HANDLER_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
 
 /// The default time limit for one run of a handler.
@@ -33,7 +32,7 @@ pub const CONCURRENCY: usize = defaults::CONCURRENCY.get();
 /// The default for how many messages of a route may be in flight.
 pub const PREFETCH: u16 = defaults::PREFETCH;
 
-/// The default handler.
+/// The kind of handler that a route has by default.
 pub const HANDLER: &str = "record";
 
 /// The default for the number of attempts.
@@ -60,7 +59,7 @@ pub struct RouteConfig {
     pub newest: Option<Newest>,
     /// The handler that processes the events of the route.
     pub handler: HandlerConfig,
-    /// The retry policy.
+    /// The retry policy: when a failed event is tried again, and when it becomes a dead letter.
     pub retry: Retry,
     /// The delays from which the retry policy was built.
     pub delays: Delays,
@@ -189,8 +188,9 @@ fn retry(at: &str, route: &Route, places: &mut Places) -> Option<(Retry, Delays)
         None => Some(usual),
     };
     let first = time("first", given.first.as_ref(), DELAYS.first)?;
-    // A first delay that is longer than the default longest delay is valid. The two contradict each
-    // other only if the config also sets the longest delay.
+    // If the config sets only the first delay, it may be longer than the default of the longest
+    // delay: the longest delay is then the first delay. It is a mistake only if the config sets
+    // both, and the first is longer.
     let usual = first.max(DELAYS.max);
     let max = time("max", given.max.as_ref(), usual)?;
     let delays = Delays {

@@ -11,8 +11,8 @@ use super::units::size;
 /// The JSON Pointer to the setting in the config file.
 const AT: &str = "/ingest/spool";
 
-/// The default for how many bytes the spool may contain: a million events of 1 KiB, which any disk
-/// has room for.
+/// The default limit for the size of the spool, in bytes. It is enough for a million events of 1
+/// KiB, and any disk has room for it.
 pub const STANDARD: usize = 1024 * 1024 * 1024;
 
 /// The smallest useful size of a spool, in bytes: several batches of the largest body.

@@ -33,9 +33,9 @@ pub fn check(config: &Config, places: &mut Places) {
 }
 
 /// Records a mistake for an invalid URL, and a warning for a connection that others on the network
-/// could read or redirect. `is_protected` is the result of parsing the URL. The next argument has
-/// the name of the server and the remedy, both for the warning, and what the config declares about
-/// the network.
+/// could read or redirect. `is_protected` comes from parsing the URL: whether the connection is
+/// safe from that. `to` is the name of the server, and `tls` says how to protect the connection.
+/// `network` is what the config declares about the network.
 fn note(
     at: &str,
     is_protected: Result<bool, OpenError>,

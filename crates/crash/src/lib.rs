@@ -31,9 +31,9 @@ pub const CRASH_AT: &str = "HOOKBOX_CRASH_AT";
 /// Records that the process passes the crash point `name`, and aborts the process if [`CRASH_AT`]
 /// names this passing. Called by [`crash_point!`].
 pub fn pass(name: &str, key: Option<&str>) {
-    // This is the only global variable of the project. A crash point gets no state from the code
-    // around it, because a real crash needs no preparation in that code either. The environment
-    // variable is read once. After that, only a counter changes.
+    // This is the only global variable of the project. It spares the code around a crash point from
+    // passing state to it. The environment variable is read once. After that, only a counter
+    // changes.
     static WHEN: OnceLock<Option<When>> = OnceLock::new();
     let when = WHEN.get_or_init(|| std::env::var(CRASH_AT).ok().and_then(|it| When::parse(&it)));
     if when.as_ref().is_some_and(|when| when.is_now(name, key)) {

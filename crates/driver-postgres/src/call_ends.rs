@@ -20,7 +20,8 @@ use crate::{attempts, claim_states, claims, fail, leases, newest, receipts, retr
 struct Stored {
     claims: HashMap<EventId, LockedClaim>,
     waiting: HashMap<EventNumber, StoredLease>,
-    /// The stored states of the keys (`newest`), for those events that have a key.
+    /// The rows of the table `newest` for the keys of these events. Only events of a route with
+    /// `newest` have a key.
     keys: HashMap<KeyDigest, KeyState>,
     target: TargetState,
     now: Timestamp,
@@ -71,8 +72,8 @@ async fn lock(
     target: &TargetName,
     ends: &[CallEnd],
 ) -> Result<Stored, Error> {
-    // The events are looked up by their ids and not by their numbers, because a store that was
-    // restored to an earlier moment may have given a number to another event.
+    // The events are looked up by their ids and not by their numbers. If the store was restored to
+    // an earlier moment since the calls began, a number may now belong to another event.
     let events: Vec<EventId> = ends.iter().map(|end| end.event).collect();
     let claims = claim_states::lock(c, route, &events).await?;
     let versioned = ends.iter().filter_map(|end| end.version.as_ref());
@@ -184,8 +185,8 @@ async fn write_failure(
     fail::record_run(c, route, &failed).await
 }
 
-/// Records in the row of the target what the ends of the calls show about the target. Locks the row
-/// only if it has to change. Most ends change nothing, so calls to the same target seldom wait for
+/// Updates the row of the target after calls have ended. Locks the row only if it has to change.
+/// The ends of most calls change nothing in it, so transactions for the same target seldom wait for
 /// each other. Returns whether anything was written.
 async fn note(
     c: &mut PgConnection,

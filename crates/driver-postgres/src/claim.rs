@@ -91,8 +91,8 @@ async fn claim_plain(
             is_own: tx.owned.contains_key(&(route.clone(), known.event)),
             waiting: None,
         };
-        // If the claim that prevented this one is gone by now, there is no result, and the call of
-        // `claim` fails with the fault of `vanished`.
+        // If the claim that prevented this one is gone by now, the envelope gets no result here.
+        // `claim` then returns the fault that `vanished` creates.
         if let Some(claimed) = facts.of_message() {
             found.insert(known.event, claimed);
         }
@@ -102,8 +102,8 @@ async fn claim_plain(
     Ok(())
 }
 
-/// Claims envelopes that are retries or replays. An envelope whose event has no claim at all is not
-/// added to `found`.
+/// Claims envelopes that are retries or replays. An envelope whose event has no claim on the route
+/// is not added to `found`.
 async fn claim_redone(
     tx: &mut Tx,
     route: &RouteName,
@@ -135,8 +135,8 @@ async fn claim_redone(
         tx.numbers.insert(event, number);
         tx.id = Some(locked.transaction);
         let facts = ClaimFacts {
-            // These two values have no effect: a retry is granted whatever its receipt and its body
-            // are.
+            // `of_retry` does not read these two values: a retry may be granted although its
+            // receipt has an outcome or its body differs.
             is_settled: false,
             is_same_body: true,
             state: Some(locked.state),

@@ -1,5 +1,6 @@
-//! Determines the valid state of a claim. It may differ from the state in the claim's row, because
-//! a handler may have committed the row; see [`ClaimEvidence`].
+//! Determines the valid state of a claim. The row of a claim may say done although the event is not
+//! done, because a claim is inserted as done and a handler may commit it too early. The receipts of
+//! the event show whether that has happened; see [`ClaimEvidence`].
 
 use hookbox_driver::{ClaimEvidence, ClaimState, EventState};
 use hookbox_event::{Envelope, EventId, EventNumber, RouteName};
@@ -217,8 +218,8 @@ pub(crate) async fn event_state(
         }
         ClaimState::Retrying => {
             let waiting = retries::waiting(c, route, &[locked.number]).await?;
-            // While an external call is in flight, the store records only how that call ended. So
-            // the event counts as waiting for no attempt.
+            // While an external call for the event is in flight, only the end of that call may
+            // change the state. So the event counts as waiting for no attempt here.
             let waiting = waiting.first().filter(|retry| !retry.is_leased);
             stored.waits_for = waiting.map(|retry| retry.waiting.attempt);
         }

@@ -20,14 +20,17 @@ pub(crate) struct NewClaim {
 /// Claims events for a route, in the order of their numbers. It claims only events that have no
 /// claim yet and whose stored digest is that of the envelope. Returns the events that it claimed.
 ///
-/// A claim is written as done at attempt 1. Nearly all claims are committed in this state, so they
-/// need no second write. The receipts follow in the same transaction. So a claim that is done and
-/// has no receipt that ended it was committed by a handler; see [`hookbox_driver::ClaimEvidence`].
-/// If receipts of an event may have been dropped, a missing receipt proves nothing. So the claim of
-/// such an event is written as running, and gets its final state before the commit.
+/// A claim is inserted as done at attempt 1, before the handler runs. Nearly all claims end in this
+/// state, so their rows need no second write. hookbox commits such a claim only together with the
+/// receipt that ends it. So if this receipt is missing, a handler has committed the claim; see
+/// [`hookbox_driver::ClaimEvidence`].
 ///
-/// The statement waits while another transaction holds a claim of the same event. The statement
-/// itself compares the digests, because another route may have stored the event with another body.
+/// If receipts of an event may have been dropped, a missing receipt proves nothing. So the claim of
+/// such an event is inserted as running, and gets its final state before the commit.
+///
+/// The statement waits while another transaction holds a claim of the same event. It compares the
+/// digests itself, because a transaction for another route may just have stored the event with
+/// another body.
 pub(crate) async fn insert(
     c: &mut PgConnection,
     route: &RouteName,
@@ -133,9 +136,9 @@ pub(crate) struct Final {
 }
 
 /// Runs the guard, the last statement before a commit. It changes the given claims to their final
-/// states, but only in the transaction with the given number, and only if its commit will be
-/// durable. A handler may have ended that transaction or switched durability off. Returns whether
-/// all claims were changed. If not, the transaction must not be committed.
+/// states. It changes nothing if a handler has ended the transaction with the given number, or has
+/// set `synchronous_commit` so that the commit would not be durable. Returns whether all claims
+/// were changed. If not, the transaction must not be committed.
 pub(crate) async fn end(
     c: &mut PgConnection,
     transaction: String,

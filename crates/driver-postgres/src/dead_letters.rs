@@ -76,7 +76,8 @@ pub(crate) struct ChosenDeadLetter {
     pub events: Vec<EventNumber>,
 }
 
-/// Locks at most `limit` dead letters for which a change is possible, in the order of their ids.
+/// Locks at most `limit` dead letters that match the filter and allow the change, in the order of
+/// their ids.
 pub(crate) async fn choose(
     c: &mut PgConnection,
     filter: &DeadFilter,

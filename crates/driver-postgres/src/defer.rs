@@ -9,9 +9,9 @@ use crate::receipts;
 use crate::tx::Tx;
 use crate::{claim_states, claims, events, retries};
 
-/// Makes an event wait for the attempt that was claimed and not made, unless the state of the event
-/// has changed since the claim or the deferral has reached its greatest age; see
-/// [`hookbox_driver::Store::defer`].
+/// Makes an event wait again for the attempt that was claimed and not made. Changes nothing if the
+/// state of the event has changed since the claim, or if the event has been deferred for as long as
+/// its deferral allows; see [`hookbox_driver::Store::defer`].
 pub(crate) async fn defer(mut tx: Tx, deferral: &Deferral<'_>) -> Result<Deferred, Fault> {
     let deferred = tx
         .run(|c| record(c, deferral))

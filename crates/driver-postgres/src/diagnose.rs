@@ -71,8 +71,8 @@ fn of_our_own(error: &sqlx::Error) -> FaultKind {
 }
 
 impl QueryError {
-    /// Converts the error to a fault, for a statement of hookbox's own that no handler can have
-    /// broken.
+    /// Converts the error of one of hookbox's own statements to a fault. The caller knows that no
+    /// handler can have caused the error.
     pub fn ours(self, doing: &'static str) -> Fault {
         let kind = match &self {
             QueryError::Database(error) | QueryError::Refused { error, .. } => of_our_own(error),

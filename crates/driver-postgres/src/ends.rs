@@ -136,9 +136,10 @@ async fn time_at(c: &mut PgConnection, cursor: &EndCursor) -> Result<Option<Time
     row.map(|row| row.moment("ended_at")).transpose()
 }
 
-/// Reads at most `to_read` ends after a cursor, along the primary key. If a route is given, the
-/// ends on other routes are read as well, but their events are not looked up. Without a cursor, the
-/// list begins after a position that is lower than all others, so one statement serves both cases.
+/// Reads at most `to_read` ends after a cursor, along the primary key. If a route is given, ends on
+/// other routes are read and counted as well, but returned without their events. Without a cursor,
+/// the list begins after a position that is lower than all others, so one statement serves both
+/// cases.
 async fn list(
     c: &mut PgConnection,
     incarnation: Incarnation,
@@ -256,12 +257,13 @@ pub(crate) async fn are_of_another_server(c: &mut PgConnection) -> Result<bool, 
     Ok(are.unwrap_or(false))
 }
 
-/// If some rows come from another server, gives all rows numbers that are lower than that of any
-/// transaction of this server. The ends of one event on one route get consecutive numbers. These
-/// start at 1 if any row has the number 0 now, and otherwise at 0. So no row keeps its number, and
-/// every older cursor is refused. Otherwise a reader could continue after a row that kept its
-/// number, and would miss rows that came after it and are before it now. Returns how many rows it
-/// changed.
+/// If some rows come from another server, gives all rows new numbers, which are lower than those of
+/// all transactions of this server. The ends of one event on one route are counted from 0, or from
+/// 1 if any row has the number 0 now. Returns how many rows it changed.
+///
+/// So no row keeps its number, and every older cursor is refused. If a row kept its number, a
+/// reader could continue after it. That reader would miss the rows that were after this row and are
+/// before it now.
 ///
 /// The rows are deleted and inserted again, because an update would give a row a number that
 /// another row still has. The numbering reads all deleted rows before the first row is inserted.

@@ -24,7 +24,8 @@ struct Wanted {
 
 /// The decisions about the requested leases.
 struct Allotted {
-    /// The decision about each wish, and the state of its event's leases afterwards.
+    /// For each requested lease: whether it is given, and the state of the event's leases
+    /// afterwards.
     leased: Vec<(Leased, Leases)>,
     /// The state of the target after the permits were taken; `None` if the state does not change.
     target: Option<TargetState>,

@@ -96,9 +96,9 @@ pub(crate) struct NewLease {
     pub leases: Leases,
 }
 
-/// Changes claims that this transaction has made into claims of leased events. Changes nothing
-/// unless the transaction has the given number and its commit will be durable. Returns whether all
-/// claims were changed. If not, the transaction must not be committed.
+/// Changes claims that this transaction has made into claims of leased events. Like the guard, it
+/// changes nothing unless the transaction has the given number and its commit will be durable.
+/// Returns whether all claims were changed. If not, the transaction must not be committed.
 pub(crate) async fn give(
     c: &mut PgConnection,
     transaction: &str,

@@ -85,8 +85,8 @@ pub(crate) async fn works_from(c: &mut PgConnection) -> Result<Option<i64>, Erro
     Ok(found.and_then(|text| text.parse().ok()))
 }
 
-/// Records this as the oldest schema version that a hookbox must know to use the database, unless a
-/// higher one is recorded.
+/// Records `version` as the oldest schema version that a hookbox must know to use the database,
+/// unless a higher one is recorded.
 pub(crate) async fn raise_works_from(c: &mut PgConnection, version: i64) -> Result<(), Error> {
     sqlx::query(
         "insert into meta (key, value) values ($1, $2) on conflict (key) do update

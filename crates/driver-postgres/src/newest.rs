@@ -11,8 +11,8 @@ use sqlx::{Error, PgConnection, Row};
 use crate::column::Columns;
 use crate::retries::DELAY_MAX;
 
-/// Locks keys in ascending order, so that transactions with several keys wait for each other and do
-/// not deadlock. A key without a row gets a row without a version, because only rows can be locked.
+/// Locks keys in ascending order, so that two transactions with the same keys cannot deadlock. A
+/// key without a row gets a row without a version, because only rows can be locked.
 ///
 /// `on conflict` locks an existing row even though `where false` keeps the row from being updated.
 pub(crate) async fn lock(

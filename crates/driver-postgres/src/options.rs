@@ -14,9 +14,9 @@ use crate::server::session::Session;
 /// The time limit of one handler run that [`Options::new`] assumes.
 const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// What the server's limits for a statement and for an idle transaction add to the time limit of a
-/// handler. Normally the engine ends a handler at that time limit. The server's limits are longer,
-/// because they only apply if the engine does not.
+/// By how much the server's limits for a statement and for an idle transaction exceed the time
+/// limit of a handler. Normally the engine ends a handler at its time limit. The server's limits
+/// take effect only if the engine has failed to do that.
 const AFTER_HANDLER: Duration = Duration::from_secs(5);
 
 /// How long to wait for a free connection of this process. If none becomes free in this time, the

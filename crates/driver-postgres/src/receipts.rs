@@ -133,9 +133,9 @@ pub(crate) async fn insert_one(
     Ok(())
 }
 
-/// Gives this outcome to every receipt of the events that is retrying or dead, because these
-/// outcomes change with the state of the event. Receipts with another outcome, such as duplicates,
-/// keep it.
+/// Changes the outcome of the receipts of these events that are retrying or dead, because these two
+/// outcomes follow the state of the event. Receipts with another outcome, such as duplicates, keep
+/// it.
 pub(crate) async fn update_outcome(
     c: &mut PgConnection,
     route: &RouteName,
@@ -154,7 +154,8 @@ pub(crate) async fn update_outcome(
     Ok(())
 }
 
-/// Sets those receipts of these events that have the outcome dead back to retrying.
+/// Sets those receipts of these events that have the outcome dead back to retrying. Receipts with
+/// another outcome keep it.
 pub(crate) async fn revive(
     c: &mut PgConnection,
     routes: &[String],
@@ -174,7 +175,8 @@ pub(crate) async fn revive(
     Ok(())
 }
 
-/// Sets those receipts of these events that have the outcome done back to retrying.
+/// Sets those receipts of these events that have the outcome done back to retrying. Receipts with
+/// another outcome keep it.
 pub(crate) async fn reopen(
     c: &mut PgConnection,
     route: &RouteName,

@@ -122,9 +122,9 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Returns how long the event has been deferred for the reason of this deferral, counted from the
-/// first deferral for this reason since the last attempt; `None` when it is not deferred for this
-/// reason.
+/// Returns for how long the event has been deferred already, for the same reason as in `deferral`.
+/// The time counts from the first deferral for this reason after the most recent attempt. `None`
+/// when the event is not deferred for this reason.
 pub(crate) async fn put_off_for(
     c: &mut PgConnection,
     event: EventNumber,

@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use crate::column::{Columns, integer, uuid};
 
-/// The process id in a row after a process has subtracted a start that it had counted. A process
-/// counts no start in a row that already has its own id. No process has this id, so the next start
-/// is counted again, whichever process makes it.
+/// The process id that a row gets when a process subtracts a start that it had counted. A process
+/// counts no start in a row that already has its own id. No process has the id zero, so the next
+/// start is counted again, whichever process makes it.
 const NO_PROCESS: &[u8; 16] = &[0; 16];
 
 /// Returns how many starts of a handler are counted on each of the given keys (receipt and
@@ -48,8 +48,9 @@ pub(crate) async fn counted(
     Ok(of.iter().map(count).collect())
 }
 
-/// Counts one more handler start for each key, in the order of the keys. A key whose last start was
-/// counted by this process (`by`) is left as it is, so that a repeated call counts nothing twice.
+/// Counts one more handler start for each key (receipt and attempt), in the order of the keys. A
+/// key whose last start was counted by this process (`by`) is left as it is, so that a repeated
+/// call counts nothing twice.
 pub(crate) async fn count(
     c: &mut PgConnection,
     route: &RouteName,

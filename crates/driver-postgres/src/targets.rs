@@ -80,8 +80,8 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Writes the last error of a target: why it was not reached, or how it asked for a pause. This
-/// transaction has locked the row of the target.
+/// Writes the newest error of a target: why a call did not reach it, or how it asked for a pause.
+/// This transaction has locked the row of the target.
 pub(crate) async fn put_error(
     c: &mut PgConnection,
     target: &TargetName,

@@ -156,8 +156,8 @@ async fn make_locked(locking: &mut PgConnection, server_url: &str) -> Result<(),
     goodbye(inside).await;
     filled?;
     // The template gets its name when it is complete. Until then it is a database like those of the
-    // tests, and is dropped after a failure. Afterwards `database` has a name that no database has,
-    // so that nothing is dropped.
+    // tests, which is dropped after a failure. The renaming keeps it: dropping `database` drops
+    // nothing then, because no database has its old name.
     let rename = format!(
         "alter database {} rename to {}",
         database.name,

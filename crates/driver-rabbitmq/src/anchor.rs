@@ -9,9 +9,9 @@
 //! entry must not be that of one of hookbox's queues.
 //!
 //! Each command that declares queues also declares a new anchor queue, even if every queue of
-//! hookbox existed already. If a command is killed after it has declared hookbox's queues and
-//! before it has declared its anchor queue, it has not succeeded and is run again. Then every queue
-//! of hookbox exists, and only the anchor queue is missing.
+//! hookbox existed already. So if a command is killed after it has declared hookbox's queues and
+//! before it has declared the anchor queue, an operator runs it again, and the second run declares
+//! an anchor queue.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -107,8 +107,8 @@ impl RabbitSubscription {
     /// Consumes on a new channel. When the old channel closes, the broker returns to the queue
     /// every message that it has delivered on that channel and that never arrived (H22). If this
     /// call is cancelled half-way, the subscription has ended, and the next call of `next` returns
-    /// that as a fault. The new channel is closed in that case, because the task that opens it runs
-    /// to its end and then drops it.
+    /// that as a fault. No channel stays open after such a call: the task that opens the new
+    /// channel runs to its end, and then drops the channel, which closes it.
     async fn renew(&mut self) -> Result<(), Fault> {
         let queue = &self.beginning.queue;
         tracing::debug!(queue, "no message came for a while; subscribing again");

@@ -1,11 +1,11 @@
 //! Settles deliveries: for each channel, one task writes all acknowledgements and releases, one
 //! after the other.
 //!
-//! lapin's own `Acker` spawns a task for each acknowledgement. Acknowledgements then overtake each
-//! other. An acknowledgement that covers several delivery tags may cover tags that are settled
-//! already, and RabbitMQ closes the channel for that. Here, each delivery tag is settled
-//! separately. A message holds a whole batch, so there are few tags, and an acknowledgement never
-//! covers a delivery that is still being processed.
+//! lapin's own `Acker` spawns a task for each acknowledgement, so acknowledgements can overtake
+//! each other. An acknowledgement that covers several delivery tags may then cover tags that are
+//! settled already, and RabbitMQ closes the channel for that. Here, each delivery tag is settled
+//! separately, so no acknowledgement covers a delivery that is still being processed. This costs
+//! little: a message holds a whole batch, so there are few tags.
 
 use std::time::Duration;
 

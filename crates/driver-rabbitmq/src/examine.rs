@@ -21,12 +21,10 @@ use crate::topology::QueueDeclaration;
 /// error closes the channel.
 const CHECKS_AT_ONCE: usize = 8;
 
-/// An extra argument that turns a declaration into a mere comparison. For an existing queue,
-/// RabbitMQ compares only arguments that the queue's type knows. This argument belongs to streams,
-/// so it is ignored. Before RabbitMQ creates a queue, it checks every argument, and refuses this
-/// one, because a quorum queue does not support it, and its value is not a length of time. So if
-/// the queue was deleted a moment ago, RabbitMQ refuses the declaration and does not create the
-/// queue (H18).
+/// An extra argument with which a declaration compares the arguments of an existing queue, and
+/// never creates a queue (H18). If the queue exists, RabbitMQ ignores this argument, because only
+/// streams use it. If the queue was deleted a moment ago, RabbitMQ refuses the declaration, because
+/// a quorum queue may not be created with this argument, and the value is not a length of time.
 const NEVER_DECLARED: (&str, &str) = ("x-max-age", "never");
 
 /// What a check found out about one queue.

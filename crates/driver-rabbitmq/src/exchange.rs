@@ -73,14 +73,14 @@ impl ExchangePublisher {
     }
 
     /// Returns the name of the exchange together with that of its broker. The name is shown to
-    /// operators, and it names the target whose limits apply. It contains no account.
+    /// operators, and it names the target whose limits apply. It contains no user or password.
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Returns the longest time that [`ExchangePublisher::publish`] takes. It includes the time to
-    /// connect, and the time for two publish rounds: the one before that of this message, and that
-    /// of this message.
+    /// connect, and the time for two publish rounds: the message first waits for the end of the
+    /// publish round that is under way, and is then published in the next one.
     pub fn deadline(&self) -> Duration {
         self.options.connect_deadline + 2 * self.options.confirm_deadline
     }
@@ -91,7 +91,7 @@ impl ExchangePublisher {
     /// # Errors
     /// When the broker has not confirmed the message. After [`ExchangeError::Unknown`],
     /// [`ExchangeError::NoRight`] and [`ExchangeError::Blocked`], the message may have been
-    /// published all the same; after every other error, it was not.
+    /// published all the same. After every other error, the message was not published.
     pub async fn publish(&self, message: ExchangeMessage) -> Result<(), ExchangeError> {
         let is_decided = Arc::new(AtomicBool::new(false));
         let ask = async {

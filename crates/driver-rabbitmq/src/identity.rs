@@ -1,8 +1,8 @@
-//! The identity stamp at the broker: an empty queue. The existence of this queue shows that ids are
-//! computed with an identity key, and one of the queue's arguments is the fingerprint of the key. A
-//! queue is used for two reasons. A process can check it with the rights that it needs anyway. And
-//! RabbitMQ declares a queue in one step, so when two commands with different keys declare it,
-//! RabbitMQ refuses the second.
+//! The identity stamp at the broker: an empty queue. If this queue exists, event ids are computed
+//! with an identity key, and one of the queue's arguments is the fingerprint of this key. The stamp
+//! is a queue for two reasons. A process needs no additional right to check it. And RabbitMQ
+//! declares a queue in one step: when two commands declare it for different keys, RabbitMQ refuses
+//! the second command.
 
 use hookbox_driver::{ExpectedIdentity, FoundIdentity, IdentityStamp, OpenError, Queue};
 use hookbox_event::{EnvironmentName, IdentityFingerprint};
@@ -154,9 +154,9 @@ async fn is_in_use(connection: &Connection, queue: &str) -> Result<bool, lapin::
     }
 }
 
-/// Returns the arguments of the queue that is the stamp. The fingerprint is the argument for the
-/// routing key of dead letters. That argument has no other use here, because the queue never holds
-/// a message. Its value may be any text, and RabbitMQ compares it with that of the existing queue.
+/// Returns the arguments of the queue that is the stamp. `x-dead-letter-routing-key` holds the
+/// fingerprint. This argument may be any text, RabbitMQ compares it when a queue is declared again,
+/// and it has no other effect here, because the queue never holds a message.
 fn table(fingerprint: IdentityFingerprint) -> FieldTable {
     let text = |text: &str| AMQPValue::LongString(text.into());
     let mut table = FieldTable::default();

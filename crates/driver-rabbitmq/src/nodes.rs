@@ -15,7 +15,7 @@ use crate::refusal::Account;
 /// still be tried one after the other.
 const NODES_MAX: usize = 16;
 
-/// The smallest value for the largest frame (`frame_max`) that AMQP 0-9-1 allows, in bytes.
+/// The smallest `frame_max`, the limit on the size of a frame, that AMQP 0-9-1 allows, in bytes.
 const FRAME_MIN: u32 = 4096;
 
 /// The longest heartbeat interval that a URL may set, in seconds. It is RabbitMQ's default. A dead

@@ -9,14 +9,14 @@ use hookbox_event::{EnvironmentName, RouteName};
 /// key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stamping {
-    /// Only brokers without messages. In a broker with messages, the events may have ids that were
-    /// computed without the key.
+    /// Only brokers without messages. If a broker has messages, the ids of their events may have
+    /// been computed without the identity key.
     WithoutMessages,
-    /// All brokers. Use this if the store has the stamp of the key: then the ids in the broker's
-    /// messages were computed with that key, and the broker has lost its stamp.
+    /// All brokers. Use this if the store has the stamp of the identity key: then the ids in the
+    /// broker's messages were computed with this key, and the broker has lost its stamp.
     All,
-    /// No broker. Use this if the store's stamp is not known: the ids of its events may have been
-    /// computed without the key.
+    /// No broker. Use this if the store's stamp is not known: the ids of the store's events may
+    /// have been computed without the identity key.
     None,
 }
 

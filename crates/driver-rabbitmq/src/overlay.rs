@@ -38,10 +38,10 @@ impl Overlay {
     /// Checks the given queues and returns what is wrong with them. If the check fails, returns
     /// what the last successful check found.
     ///
-    /// While the API stays unavailable, a running driver stays ready, and this is logged once. The
-    /// API may run on only one of three nodes, it holds no message, and the last check found no
-    /// problem. Refusing every request with 503 until a monitoring API works again would lose more
-    /// events than it saves. When a process starts, nothing has been checked yet, so the start
+    /// If the API becomes unavailable, a warning is logged once, and a driver whose last check
+    /// found no problem stays ready. No message passes through the API, and it may run on only one
+    /// node of the cluster. Answering 503 to every request until the API works again would lose
+    /// more events than it saves. When a process starts, nothing has been checked yet, so the start
     /// waits until the API answers.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use crate::rejections::Rejections;
 use answers::{PublishConfirm, RoundAnswers, answers};
 pub(crate) use error::PublisherError;
 
-/// One batch that is to be published to several queues, and where the caller waits for the result.
+/// A batch, the queues to publish it to, and the channel on which the caller waits for the result.
 pub(crate) struct Request {
     pub queues: Vec<String>,
     pub batch: Batch,

@@ -220,9 +220,9 @@ impl Broker for Rabbit {
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError> {
         let known = |route: &RouteName| self.options.routes.contains(route);
         if routes.is_empty() || !routes.iter().all(known) {
-            // Without any queue, nothing would be published and the result would be a success. If a
-            // queue were not declared, the broker would return the message, and the driver would
-            // close the connection over which other callers publish.
+            // A publish to no route would publish nothing and return `Ok`. For a publish to an
+            // unknown route, the broker would return the message, and the driver would then close
+            // the connection, over which other callers publish too.
             return Err(PublishError::plain(PublishErrorKind::Unroutable));
         }
         let queues = routes

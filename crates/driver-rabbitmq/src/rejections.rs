@@ -11,9 +11,9 @@ use tokio::time::Instant;
 /// ready. It is longer than an election of a queue's leader, which takes a second or two.
 const LASTS: Duration = Duration::from_secs(5);
 
-/// How long after the last rejection the driver reports itself ready again. By then it is unknown
-/// whether the broker would reject another publish. Only a publish can show that, and while the
-/// driver is not ready, senders cause none.
+/// How long after the last rejection the driver reports itself ready again. The broker may still
+/// reject every publish then, but only another publish can show that. While the driver is not
+/// ready, load balancers send no requests to the ingest, so nothing is published.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// The rejections since the last publish that was confirmed.

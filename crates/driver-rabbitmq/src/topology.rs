@@ -4,10 +4,10 @@
 //!
 //! A batch is published to each route's queue by the queue's name, through AMQP's default exchange.
 //! Bindings of the default exchange cannot be removed, and if the queue is missing, the broker
-//! always returns the message. A topic exchange would be worse in both respects: its bindings can
-//! be removed, and if another queue matches the same topic, the message is not returned, which
-//! hides the loss. Besides, a route may have a pattern such as `*_score`, which is not a valid AMQP
-//! pattern.
+//! always returns the message. With a topic exchange, a binding could be removed by mistake. If one
+//! queue were missing and another queue matched the same topic, the broker would not return the
+//! message, and the loss would stay hidden. Besides, a route may have a pattern such as `*_score`,
+//! which is not a valid AMQP pattern.
 
 use std::collections::BTreeMap;
 

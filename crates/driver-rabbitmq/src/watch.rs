@@ -22,9 +22,10 @@ const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// How long one check of all queues may take before a warning is logged.
 const CHECK_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long a check may get no answer of the broker at all. This is as long as a confirm may take.
-/// Together with the pause before a check, an unresponsive broker is noticed within twice this
-/// time, even if nothing is published. Missed heartbeats would show it much later.
+/// How long the broker may send no answer at all during a check before it counts as unresponsive.
+/// This is as long as a confirm may take. Before each check there is a pause of [`CHECK_EVERY`]. So
+/// an unresponsive broker is noticed within five seconds, even if nothing is published. Missed
+/// heartbeats would show it much later.
 const SILENCE_MAX: Duration = Duration::from_millis(2_500);
 
 /// How often the progress of a running check is read.

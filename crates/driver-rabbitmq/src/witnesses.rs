@@ -2,17 +2,17 @@
 //! backup) without removing them from their queue. A read takes all messages of the queue, settles
 //! none of them, and closes the channel, so that the broker returns them to the queue.
 //!
-//! The reader closes its channel instead of rejecting the messages. RabbitMQ would append rejected
-//! messages behind those that were published in the meantime. As the queue is full, it would then
-//! drop the newest witness. When a channel closes, its messages return to the front of the queue,
-//! so that the queue drops the oldest witness. If a process dies while it reads, its messages
-//! return in the same way.
+//! The queue is full, and for each new message it drops the message at its front, which must be the
+//! oldest. Therefore the reader closes its channel and does not reject the messages. When a channel
+//! closes, its messages return to the front of the queue. Rejected messages are appended behind
+//! newer ones, and the newer ones would be dropped first. If a process dies while it reads, its
+//! messages return to the front too.
 //!
 //! Only one process reads at a time ([`WitnessLock`]). If two processes read at once, each might
 //! hold a part of the messages. RabbitMQ appends what the second reader returns behind what the
-//! first reader returned. So the newest witness might come to the front, and would be the next one
-//! that the queue drops. Processes of an older version read without the lock, so callers repeat a
-//! read that finds too few messages.
+//! first reader returned. So the newest message might get to the front and be dropped next.
+//! Processes of an older version read without the lock, so callers repeat a read that finds too few
+//! messages.
 
 use std::time::Duration;
 

@@ -35,7 +35,8 @@ pub(crate) async fn insert_dead(
     insert_all(connection, actor, action, subjects).await
 }
 
-/// Adds one row for each of these subjects. A subject must contain no character that JSON escapes.
+/// Adds one audit row for each subject, which names what the operator has changed or read. A
+/// subject must contain no character that JSON escapes.
 pub(crate) async fn insert_all(
     connection: &mut SqliteConnection,
     actor: &str,

@@ -1,4 +1,4 @@
-//! Counts the events that wait for a retry or as a dead letter. One statement counts them all, so
+//! Counts the events that wait for a retry, and the dead letters. One statement counts both, so
 //! that all counts are of one moment.
 
 use hookbox_driver::{Backlog, DeferReason};

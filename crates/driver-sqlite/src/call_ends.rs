@@ -21,7 +21,8 @@ use crate::{
 struct Stored {
     claims: HashMap<EventId, StoredClaim>,
     waiting: HashMap<EventNumber, StoredLease>,
-    /// The stored states of the keys (`newest`), for those events that have a key.
+    /// The rows of the table `newest` for the keys of these events. Only events of a route with
+    /// `newest` have a key.
     keys: HashMap<KeyDigest, KeyState>,
     target: TargetState,
     now: Timestamp,
@@ -65,8 +66,8 @@ async fn look_up(
     ends: &[CallEnd],
 ) -> sqlx::Result<Stored> {
     let now = moment::now();
-    // The events are looked up by their ids and not by their numbers, because a store that was
-    // restored to an earlier moment may have given a number to another event.
+    // The events are looked up by their ids and not by their numbers. If the store was restored to
+    // an earlier moment since the calls began, a number may now belong to another event.
     let events = ends.iter().map(|end| &end.event);
     let claims = claim_states::look_up(connection, route, events).await?;
     let is_retrying = |claim: &&StoredClaim| {

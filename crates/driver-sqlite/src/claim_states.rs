@@ -1,5 +1,6 @@
-//! Determines the valid state of a claim. It may differ from the state in the claim's row, because
-//! a handler may have committed the row; see [`ClaimEvidence`].
+//! Determines the valid state of a claim. The row of a claim may say done although the event is not
+//! done, because a claim is inserted as done and a handler may commit it too early. The receipts of
+//! the event show whether that has happened; see [`ClaimEvidence`].
 
 use std::collections::HashMap;
 
@@ -76,8 +77,8 @@ impl StoredClaim {
         EventState {
             claim: known.and_then(|known| known.claim),
             is_same_body: known.is_none_or(|known| known.digest == envelope.digest),
-            // While an external call is in flight, the store records only how that call ended. So
-            // the event counts as waiting for no attempt.
+            // While an external call for the event is in flight, only the end of that call may
+            // change the state. So the event counts as waiting for no attempt here.
             waits_for: known
                 .filter(|known| !known.is_leased)
                 .and_then(|known| known.retry)

@@ -26,12 +26,14 @@ pub(crate) struct Final {
 /// Inserts a claim for each of the given events on the given route. The caller holds the write lock
 /// and has checked that none of the events has a claim, so an existing row is an error.
 ///
-/// A claim is written as [`INSERTED`]. Nearly all claims are committed in this state, so they need
-/// no second write. The receipts follow in the same transaction. So a claim that is done and has no
-/// receipt that ended it was committed by a handler; see [`hookbox_driver::ClaimEvidence`]. If
-/// receipts of an event may have been dropped, a missing receipt proves nothing. So the claim of
-/// such an event is written as running, and gets its final state before the commit. Returns the
-/// state in which each claim is written.
+/// A claim is inserted as done at attempt 1, before the handler runs. Nearly all claims end in this
+/// state, so their rows need no second write. hookbox commits such a claim only together with the
+/// receipt that ends it. So if this receipt is missing, a handler has committed the claim; see
+/// [`hookbox_driver::ClaimEvidence`].
+///
+/// If receipts of an event may have been dropped, a missing receipt proves nothing. So the claim of
+/// such an event is inserted as running, and gets its final state before the commit. Returns the
+/// state in which each claim is inserted.
 pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -106,9 +108,9 @@ pub(crate) async fn withdraw(
 }
 
 /// Runs the guard, the last step before a commit. It counts the claims that were inserted in their
-/// final state, and changes every other claim to its final state. A claim that is no longer as this
-/// transaction has written it is neither counted nor changed. Returns how many claims it has
-/// counted or changed, which the caller compares with the number of its claims.
+/// final state, and changes every other claim to its final state. It skips a claim that is no
+/// longer as this transaction has written it. Returns how many claims it has counted or changed. If
+/// the caller has more claims than that, a handler has changed some.
 pub(crate) async fn end(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -197,8 +199,8 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// The statement of [`revive`]. `CROSS JOIN` makes SQLite read the list of ids first, and then
-/// search each dead letter.
+/// The statement of [`revive`]. `CROSS JOIN` makes SQLite read the list of ids first, and then look
+/// up each dead letter.
 pub(crate) const REVIVE: &str = "update claims set state = 'retrying', settled_at = ?2
      where state = 'dead' and (event, route) in (
          select d.event, d.route from json_each(?1) as chosen

@@ -3,7 +3,7 @@
 use hookbox_event::Timestamp;
 use sqlx::{QueryBuilder, Sqlite};
 
-/// Appends those of the given SQL conditions that have a value, and binds the value.
+/// Appends the SQL conditions for which a value is given, and binds each value.
 pub(crate) fn push_words<const N: usize>(
     select: &mut QueryBuilder<Sqlite>,
     words: [(&'static str, Option<&str>); N],
@@ -15,7 +15,7 @@ pub(crate) fn push_words<const N: usize>(
     }
 }
 
-/// Appends the conditions that the column is at or after `since` and before `until`.
+/// Appends the conditions that the time in the column is at or after `since` and before `until`.
 pub(crate) fn push_times(
     select: &mut QueryBuilder<Sqlite>,
     column: &'static str,

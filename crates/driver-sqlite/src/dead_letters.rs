@@ -72,8 +72,8 @@ pub(crate) async fn put(
     ends::insert(connection, route, died.iter().map(end), now).await
 }
 
-/// Returns the ids of at most `limit` dead letters for which a change is possible, in ascending
-/// order.
+/// Returns the ids of at most `limit` dead letters that match the filter and allow the change, in
+/// ascending order.
 pub(crate) async fn choose(
     connection: &mut SqliteConnection,
     filter: &DeadFilter,

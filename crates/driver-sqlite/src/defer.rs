@@ -8,9 +8,9 @@ use crate::claim_states::{self, StoredClaim};
 use crate::receipts::{self, OutcomeRow};
 use crate::{claims, events, moment, retries};
 
-/// Makes an event wait for the attempt that was claimed and not made, unless the state of the event
-/// has changed since the claim or the deferral has reached its greatest age; see
-/// [`hookbox_driver::Store::defer`].
+/// Makes an event wait again for the attempt that was claimed and not made. Changes nothing if the
+/// state of the event has changed since the claim, or if the event has been deferred for as long as
+/// its deferral allows; see [`hookbox_driver::Store::defer`].
 pub(crate) async fn defer(
     connection: &mut SqliteConnection,
     deferral: &Deferral<'_>,

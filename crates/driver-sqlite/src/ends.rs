@@ -44,7 +44,7 @@ pub(crate) async fn insert(
 }
 
 /// The statement of [`insert_changed`]. `CROSS JOIN` makes SQLite read the list of ids first, and
-/// then search each dead letter.
+/// then look up each dead letter.
 pub(crate) const INSERT_CHANGED: &str = "insert into ends
          (event, route, outcome, round, attempts, ended_at)
      select d.event, d.route, ?2,
@@ -128,8 +128,8 @@ async fn time_at(
     row.map(|row| row.moment("ended_at")).transpose()
 }
 
-/// Builds the statement that reads at most `to_read` ends after a cursor. If a route is given, the
-/// ends on other routes are read as well, but their events are not looked up.
+/// Builds the statement that reads at most `to_read` ends after a cursor. If a route is given, ends
+/// on other routes are read and counted as well, but returned without their events.
 pub(crate) fn select(
     after: Option<&EndCursor>,
     route: Option<&RouteName>,

@@ -103,8 +103,8 @@ pub(crate) struct NewLease {
     pub(crate) leases: Leases,
 }
 
-/// The statement of [`give`]. It joins the list of leases, so that SQLite searches each claim by
-/// the primary key.
+/// The statement of [`give`]. It joins the list of leases, so that SQLite looks up each claim by
+/// its primary key.
 pub(crate) const GIVE: &str = "with given as (
          select value ->> 0 as event, value ->> 1 as written, value ->> 2 as attempts,
                 value ->> 3 as epoch

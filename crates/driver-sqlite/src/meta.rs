@@ -120,8 +120,8 @@ pub(crate) async fn works_from(connection: &mut SqliteConnection) -> sqlx::Resul
     Ok(found.and_then(|text| text.parse().ok()))
 }
 
-/// Records this as the oldest schema version that a hookbox must know to use the file, unless a
-/// higher one is recorded.
+/// Records `version` as the oldest schema version that a hookbox must know to use the file, unless
+/// a higher one is recorded.
 pub(crate) async fn raise_works_from(
     connection: &mut SqliteConnection,
     version: i64,

@@ -19,9 +19,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 /// (migration 19). It writes no rows into `ends` (migration 18), so programs that read ends along
 /// would miss events. It does not read the receipts that decide whether a claim is done (migration
 /// 15). It looks up events by their ids, where the tables now have numbers (migrations 11 to 14). A
-/// migration that removes something, or that requires more of the rows that are written, must raise
-/// this number to the schema version of the first hookbox that works with the result; see
-/// `docs/UPGRADING.md`.
+/// migration must raise this number if it removes something that older versions of hookbox use, or
+/// if it needs rows or values that they do not write. The new number is the schema version of the
+/// first hookbox that works after the migration; see `docs/UPGRADING.md`.
 const WORKS_FROM: i64 = 19;
 
 /// The schema versions before and after [`migrate`]; equal when there was nothing to do.

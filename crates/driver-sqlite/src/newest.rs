@@ -11,7 +11,7 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 use crate::column::{Columns, hex_list};
 
 /// The statement of [`states`]. `CROSS JOIN` makes SQLite read the list of keys first, and then
-/// search each key.
+/// look up each key.
 pub(crate) const STATES: &str = "select newest.key, newest.version,
             case when newest.calling_until > ?3 then newest.calling end as calling
      from json_each(?2) as wanted

@@ -76,9 +76,9 @@ pub(crate) const UPDATE_OUTCOME: &str = "update receipts set outcome = ?3, settl
      where route = ?1 and event in (select value from json_each(?2))
        and outcome in ('retrying', 'dead') and outcome <> ?3";
 
-/// Gives the outcome `word` to every receipt of the events that is retrying or dead, because these
-/// outcomes change with the state of the event. Receipts with another outcome, such as duplicates,
-/// keep it.
+/// Changes the outcome of the receipts of these events that are retrying or dead to `word`, because
+/// these two outcomes follow the state of the event. Receipts with another outcome, such as
+/// duplicates, keep it.
 pub(crate) async fn update_outcome(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -96,8 +96,8 @@ pub(crate) async fn update_outcome(
     Ok(())
 }
 
-/// The statement of [`revive`]. `CROSS JOIN` makes SQLite read the list of ids first, and then
-/// search each dead letter.
+/// The statement of [`revive`]. `CROSS JOIN` makes SQLite read the list of ids first, and then look
+/// up each dead letter.
 pub(crate) const REVIVE: &str = "update receipts set outcome = 'retrying', settled_at = ?2
      where outcome = 'dead' and (event, route) in (
          select d.event, d.route from json_each(?1) as chosen
@@ -118,7 +118,8 @@ pub(crate) async fn revive(
     Ok(())
 }
 
-/// Sets those receipts of these events that have the outcome done back to retrying.
+/// Sets those receipts of these events that have the outcome done back to retrying. Receipts with
+/// another outcome keep it.
 pub(crate) async fn reopen(
     connection: &mut SqliteConnection,
     route: &RouteName,

@@ -11,9 +11,9 @@ use crate::file::shared::Shared;
 use crate::moment;
 use crate::retries::{self, Due};
 
-/// A retry that was queued and is not processed within this time is queued again, because the
-/// broker may have lost its message. Messages should never wait this long in a queue. If they do,
-/// there are two messages for one retry, and the store grants the attempt to one of them only.
+/// How long a queued retry may stay unprocessed. Then it is queued again, because the broker may
+/// have lost its message. Messages should never wait this long in a queue. If one does, the retry
+/// has two messages, and the store grants the attempt to only one of them.
 pub(crate) const HEARD_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// How many bytes of event bodies one call may hold in memory, unless a single body has more.

@@ -70,9 +70,9 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Returns how long the event has been deferred for the reason of this deferral, counted from the
-/// first deferral for this reason since the last attempt; `None` when it is not deferred for this
-/// reason.
+/// Returns for how long the event has been deferred already, for the same reason as in `deferral`.
+/// The time counts from the first deferral for this reason after the most recent attempt. `None`
+/// when the event is not deferred for this reason.
 pub(crate) async fn put_off_for(
     connection: &mut SqliteConnection,
     event: EventNumber,
@@ -290,9 +290,9 @@ fn due_retry(row: &SqliteRow) -> sqlx::Result<Due> {
     })
 }
 
-/// The statement of [`mark_queued`]. It joins the table with the list. If it compared the four
-/// columns with the list by `IN`, SQLite would search the table by `not_before`, which is the same
-/// in all retries of one replay, and each search would read all of them.
+/// The statement of [`mark_queued`]. It joins the table with the list, so that SQLite looks up each
+/// retry by its primary key. With `IN`, SQLite would search by `not_before`. All retries of one
+/// replay have the same `not_before`, so each search would read all of them.
 pub(crate) const MARK_QUEUED: &str = "with queued as (
          select value ->> 0 as event, value ->> 1 as route, value ->> 2 as attempt,
                 value ->> 3 as not_before

@@ -80,8 +80,8 @@ pub(crate) fn unclaimed() -> Fault {
 }
 
 impl<'a> Consequences<'a> {
-    /// Records how the outcome ends the claim of an event that this transaction has claimed, and
-    /// adds the rows that follow from that.
+    /// Records the final state of the claim of one event, as it follows from the outcome, and adds
+    /// the rows that are to be written. This transaction has claimed the event.
     fn end(
         &mut self,
         tx: &mut Tx,

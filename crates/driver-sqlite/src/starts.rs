@@ -9,9 +9,9 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::{Columns, hex, json_list};
 
-/// The process id in a row after a process has subtracted a start that it had counted. A process
-/// counts no start in a row that already has its own id. No process has this id, so the next start
-/// is counted again, whichever process makes it.
+/// The process id that a row gets when a process subtracts a start that it had counted. A process
+/// counts no start in a row that already has its own id. No process has the id zero, so the next
+/// start is counted again, whichever process makes it.
 const NO_PROCESS: &[u8; 16] = &[0; 16];
 
 /// The statement of [`forget`].
@@ -53,8 +53,8 @@ pub(crate) async fn counted(
     Ok(of.iter().map(count).collect())
 }
 
-/// Counts one more handler start for each key. A key whose last start was counted by this process
-/// (`by`) is left as it is, so that a repeated call counts nothing twice.
+/// Counts one more handler start for each key (receipt and attempt). A key whose last start was
+/// counted by this process (`by`) is left as it is, so that a repeated call counts nothing twice.
 pub(crate) async fn count(
     connection: &mut SqliteConnection,
     (route, by, kind): (&RouteName, &InstanceId, StartKind),

@@ -53,8 +53,8 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Writes the last error of a target: why it was not reached, or how it asked for a pause. The
-/// target must have a row.
+/// Writes the newest error of a target: why a call did not reach it, or how it asked for a pause.
+/// The target must have a row.
 pub(crate) async fn put_error(
     connection: &mut SqliteConnection,
     target: &TargetName,

@@ -36,14 +36,15 @@ impl Failure<'_> {
             return is_first.then_some(as_reported);
         };
         match state {
-            // While the attempt ran, another body was stored for this event. When the receipt is
-            // claimed next, that claim decides whether it is a conflict or a duplicate.
+            // While the attempt ran, another body was stored for this event, so the attempt is not
+            // recorded. The next claim of the receipt decides whether the receipt is a conflict or
+            // a duplicate.
             ClaimState::Running if !stored.is_same_body => None,
-            // The claim is still running although no transaction holds it, so a handler has
-            // committed its transaction by itself. The handler's effects are committed, so it must
-            // not run again, whatever `then` says. The event becomes a dead letter, so that an
-            // operator learns of it before a replay. The stored number of attempts does not include
-            // this run.
+            // No transaction holds the claim, and yet it is still running. So the handler has
+            // committed its transaction by itself, and its effects are committed. Whatever `then`
+            // says, the handler must not run again without an operator's decision, so the event
+            // becomes a dead letter. The stored number of attempts does not include this run, so
+            // one is added.
             ClaimState::Running => Some(FailedAttempt {
                 attempt: attempts.saturating_add(1),
                 then: Then::Dead {
@@ -65,7 +66,7 @@ impl Failure<'_> {
 
 impl Deferral<'_> {
     /// Returns whether the event may wait: it must still have the state in which it was claimed. If
-    /// the state has changed, the event's next claim returns the new one.
+    /// the state has changed, the next claim of the event returns the new state.
     pub fn may_wait(&self, stored: EventState) -> bool {
         let Some((state, _)) = stored.claim else {
             return self.attempt == 1 && stored.is_same_body;

@@ -176,8 +176,8 @@ mod tests {
             _ => (state(3, 5), None),
         };
         Some(StoredCall {
-            // The store decides the number: the one in `end` may be from before a restore of the
-            // store.
+            // This is the event's number in the store. The number in `end` may be outdated, because
+            // the store may have been restored during the call.
             event: EventNumber::from_i64(100 + number),
             state,
             deferred,

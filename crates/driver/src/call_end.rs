@@ -1,8 +1,8 @@
 //! The end of an external call, and the rule for what is recorded of it.
 //!
-//! Each call has the epoch of its lease. Only the newest call of an event may record its failure,
-//! because the failure of an older call says nothing about the newer call. But an older call that
-//! succeeded has had its effect, so it makes the event done unless the event has ended already.
+//! The newest call of an event has the highest epoch. Only this call may record a failure, because
+//! it may succeed where an older call failed. An older call that succeeded has had its effect, so
+//! it makes the event done unless the event has ended already.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct CallEnd {
     pub number: EventNumber,
     /// The number of the attempt.
     pub attempt: u32,
-    /// The claim's number of attempts before the last replay. It identifies the round.
+    /// The number of attempts before the last replay of the event. It identifies the call's round.
     pub attempts_before: u32,
     /// The number of the lease under which the call was made.
     pub epoch: u32,
@@ -72,8 +72,8 @@ pub struct CallDeferral {
     /// The longest time that the event waits.
     pub most: Duration,
     /// The greatest age of the deferral, counted from the first deferral for the same reason. It
-    /// applies only while the breaker of the target is closed: the target then answers calls for
-    /// other events, so the cause is this event.
+    /// applies only while the breaker of the target is closed. Then the target answers calls for
+    /// other events, so this event is the cause.
     pub age_max: Duration,
     /// The failure that is recorded instead of a deferral that has reached its greatest age.
     pub expired: CallFailure,
@@ -198,16 +198,16 @@ impl CallEnd {
                 _,
             ) => return CallEffect::Nothing,
         };
-        // A replay wants the effect once more, so no call of an earlier round ends the event.
+        // A call from before a replay changes nothing, because the replay is to repeat the effect.
         if waiting.attempts_before != self.attempts_before {
             return CallEffect::Nothing;
         }
-        // After a deferral, the event waits for the same attempt, but `without_outcome` is 0. So
-        // the same end changes nothing when it is recorded a second time.
+        // If this end was recorded before, `without_outcome` is 0. The attempt number does not
+        // always show this, because a deferred event waits for the same attempt.
         let is_open = stored.leases.without_outcome > 0;
         let is_newest = self.is_of_newest_call(stored) && self.attempt == waiting.attempt;
         match &self.result {
-            // Earlier attempts have their outcomes, so this success counts as the awaited one.
+            // All earlier attempts have outcomes, so this success is that of the waiting attempt.
             CallResult::Done => CallEffect::Done {
                 attempt: waiting.attempt,
             },
@@ -233,7 +233,7 @@ impl CallWrite<'_> {
 
 impl CallDeferral {
     /// Returns how long the event waits if it has been deferred for `age`, as
-    /// [`crate::Deferral::wait`] does; `None` at the greatest age if the breaker `is_closed`.
+    /// [`crate::Deferral::wait`] does; `None` from `age_max` on, if the breaker is closed.
     pub fn wait(&self, age: Option<Duration>, is_closed: bool) -> Option<Duration> {
         if is_closed && age >= Some(self.age_max) {
             return None;

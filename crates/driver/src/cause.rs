@@ -13,9 +13,9 @@ mod word;
 
 use scanner::Scanner;
 
-/// The longest cause, in characters. This must be well below the length, in bytes, at which a
-/// stored detail is cut. The details of equal failures may be cut at different words, so causes
-/// that included the cut would differ.
+/// The longest cause, in characters. Equal failures may have details that are cut at different
+/// words. Their causes must not contain the cut, because then they would differ. So this limit is
+/// well below the length at which a stored detail is cut: [`crate::STORABLE_MAX`], in bytes.
 const CAUSE_CHARS_MAX: usize = 1_000;
 
 /// The start of the mark that [`crate::storable`] writes at the end of a text that it has

@@ -1,22 +1,22 @@
-//! Decides which state of a claim is valid. The row of a claim does not show whether hookbox or a
+//! Decides the valid state of a claim. The row of a claim does not show whether hookbox or a
 //! handler has committed it. The receipts of its event show that.
 
 use crate::ClaimState;
 
 /// What is stored of a claim: its row, and what the receipts of its event on the route show.
 ///
-/// The claim of a first attempt is inserted as done, and the receipt that ends it is written in the
-/// same transaction, after the handlers. So the two are committed together, unless a handler has
-/// committed the transaction too early.
+/// A transaction inserts the claim of a first attempt as done, then runs the handlers, and then
+/// writes the receipt that ends the claim. So claim and receipt are committed together, unless a
+/// handler has committed the transaction too early.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimEvidence {
     /// The state in the row of the claim.
     pub state: ClaimState,
     /// The number of attempts in the row of the claim.
     pub attempts: u32,
-    /// Whether a receipt of the event has an outcome that ends a claim as done: `done`, or
-    /// `conflict`, which a receipt keeps when its event is done after a replay. Other receipts are
-    /// duplicates, wait for a retry, or belong to a dead letter.
+    /// Whether a receipt of the event shows that hookbox has made the event done. Its outcome is
+    /// then `done`, or it is `conflict`: the receipt of a conflict keeps this outcome even if the
+    /// conflict is replayed and becomes done.
     pub has_end: bool,
     /// Whether receipts of the event may have been deleted because they were old. Then a missing
     /// receipt proves nothing.
@@ -26,10 +26,10 @@ pub struct ClaimEvidence {
 impl ClaimEvidence {
     /// Returns the valid state of the claim, and its valid number of attempts.
     ///
-    /// A claim that is done without a receipt that ended it was committed by a handler. Its valid
-    /// state is running, and its last run is not counted. If the claim is for a retry, its row
-    /// already has this state and this number. A transaction sees its own claims as running, too,
-    /// until it writes their receipts.
+    /// If a claim is done and no receipt has ended it, a handler has committed it. Then its valid
+    /// state is running, and its last run is not counted. (The row of a claim for a retry already
+    /// has this state and this number.) A transaction also sees its own claims as running until it
+    /// writes their receipts.
     pub fn counted(self) -> (ClaimState, u32) {
         let (state, attempts) = (self.state, self.attempts);
         match state {

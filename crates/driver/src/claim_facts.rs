@@ -27,9 +27,9 @@ impl ClaimFacts {
         if self.is_settled {
             return Some(Claimed::Redelivered);
         }
-        // Another body is a conflict even on a route that has not claimed the event yet, because a
-        // retry on this route would run the handler on the stored body. The state of a claim says
-        // nothing about another body than the claimed one.
+        // A body that differs from the stored one is a conflict, whatever the state of the claim
+        // is: that state is about the stored body. This holds even if the route has not claimed the
+        // event yet, because a retry would run the handler on the stored body.
         if !self.is_same_body {
             return Some(Claimed::Conflict);
         }

@@ -18,7 +18,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        // A time before 1970 can only come from a wrong clock. It is replaced by the epoch.
+        // A time before 1970 can only come from a wrong clock. It is replaced by the start of 1970.
         let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         Timestamp::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }

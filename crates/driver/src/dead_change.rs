@@ -73,10 +73,9 @@ impl DeadChange {
         }
     }
 
-    /// Returns whether this change is possible only for an event that has a receipt. A replayed
-    /// event is published again with the header fields of its first receipt. A message that was
-    /// never decoded is stored as an event without a receipt, whatever the reason of its dead
-    /// letter is.
+    /// Returns whether this change is possible only for an event that has a receipt. A replay needs
+    /// one, because it publishes the event with the header fields of its first receipt. An event
+    /// has no receipt if its message was never decoded, whatever the reason of its dead letter is.
     pub const fn needs_receipt(self) -> bool {
         match self {
             DeadChange::Replay => true,

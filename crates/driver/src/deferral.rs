@@ -65,8 +65,8 @@ pub struct Deferral<'a> {
     /// The number of attempts made before the last replay of the event, as the claim returned it; 0
     /// without a replay. The retry policy counts only the attempts after those.
     pub attempts_before: u32,
-    /// The digest of the receipt's own body. It is set when the event is stored with another body,
-    /// and its source has `on_conflict = "duplicate"`.
+    /// The digest of this receipt's body, if the event is stored with another body and its source
+    /// has `on_conflict = "duplicate"`; otherwise `None`.
     pub other_digest: Option<ContentDigest>,
     /// The reason for the deferral.
     pub reason: DeferReason,

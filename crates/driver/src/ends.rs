@@ -1,10 +1,10 @@
 //! Ends of events on routes, in the order in which a store has committed them, for programs that
 //! follow them (`hookbox events follow`).
 //!
-//! A time column is not in the order of commits: a transaction that began earlier may commit later,
-//! and then its rows appear before rows that were read already. So a store gives each end a
-//! position from which a reader can continue, and hides an end until no end with a lower position
-//! can appear.
+//! A program cannot read along in the order of a time column: a transaction that began earlier may
+//! commit later, and then its rows appear before rows that were read already. So a store gives each
+//! end a position, and hides an end until no end with a lower position can appear. A reader that
+//! continues after the last position that it has read misses no end.
 
 use std::fmt;
 use std::str::FromStr;
@@ -173,8 +173,8 @@ pub struct Holder {
     pub name: String,
 }
 
-/// How many ends are read at least for a page of one route. The index begins with the position, so
-/// the ends of other routes that lie in between are read, too.
+/// A page of one route reads this many ends, or more if the page has more rows. The index is
+/// ordered by position and not by route, so many of them may be ends of other routes.
 const READ_MAX: u32 = 1_000;
 
 impl EndsPage {
@@ -219,8 +219,8 @@ impl EndCursor {
     /// present incarnation of the store. `found` is the time of the stored end that has the
     /// position, event and route of this cursor; `None` if there is none.
     ///
-    /// If the store has this end, every end that it commits later has a higher position, even if it
-    /// was restored to an older state meanwhile.
+    /// A store that has this end can continue after it: every end that the store commits later has
+    /// a higher position, even if the store was restored to an older state meanwhile.
     pub fn refused_by(
         &self,
         store: Incarnation,

@@ -67,8 +67,8 @@ pub struct ReceiptRow {
     pub instance: InstanceId,
     /// The receipt's sequence number at its ingest process.
     pub number: u64,
-    /// The digest of the receipt's own body. It is set when the event is stored with another body,
-    /// and its source has `on_conflict = "duplicate"`.
+    /// The digest of this receipt's body, if the event is stored with another body and its source
+    /// has `on_conflict = "duplicate"`; otherwise `None`.
     pub other_digest: Option<ContentDigest>,
     /// The moment when the receipt arrived.
     pub received_at: Timestamp,

@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-/// The lowest rate, 0.1 events a second, as events in 1,000 seconds. A message may hold 64 events.
-/// The message after it then waits at the worker, unacknowledged, for up to 11 minutes. The wait
-/// must stay well below 30 minutes, because RabbitMQ closes the channel of a consumer that has not
-/// acknowledged a message for so long
-/// (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>).
+/// The lowest rate: 100 events in 1,000 seconds, which is 0.1 events a second. At this rate, a
+/// message with 64 events takes 11 minutes, and the next message waits at the worker for so long
+/// without being acknowledged. This must stay well below 30 minutes, because then RabbitMQ closes
+/// the channel (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>).
 const PER_1000_S_MIN: u64 = 100;
 
-/// The highest rate, a million events a second, as events in 1,000 seconds. No worker can process
-/// as many.
+/// The highest rate in events in 1,000 seconds: a million events a second. No worker is as fast.
 const PER_1000_S_MAX: u64 = 1_000_000_000;
 
 /// A rate of events. It is exact to a thousandth of an event a second.

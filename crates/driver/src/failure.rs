@@ -11,7 +11,7 @@ use crate::DeadReason;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
-    /// The handler failed for a reason that may pass.
+    /// The handler failed, and a later attempt may succeed.
     Transient,
     /// The handler reported that it can never process this event.
     Permanent,
@@ -48,8 +48,8 @@ pub struct Failure<'a> {
     /// The number of attempts made before the last replay, as the claim returned it; 0 if the event
     /// was never replayed.
     pub attempts_before: u32,
-    /// The digest of the receipt's own body. It is set when the event is stored with another body,
-    /// and the source has `on_conflict = "duplicate"`.
+    /// The digest of this receipt's body, if the event is stored with another body and its source
+    /// has `on_conflict = "duplicate"`; otherwise `None`.
     pub other_digest: Option<ContentDigest>,
     /// The class of the failure.
     pub class: FailureClass,

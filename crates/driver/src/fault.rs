@@ -51,7 +51,8 @@ pub struct Fault {
 pub struct UserStatement {
     /// Where the statement is: the file, the line and the column, with the code of the error.
     pub place: String,
-    /// The role under which the statement ran, if it was not that of hookbox's connection.
+    /// The database role under which the statement ran; `None` if it is that of hookbox's
+    /// connection.
     pub role: Option<String>,
     /// The message of the database; `None` if the message may quote a value of an event. It is set
     /// only if the message is about the text of the statement alone.

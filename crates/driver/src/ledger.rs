@@ -198,8 +198,8 @@ pub trait Ledger: Send + Sync + 'static {
         why: &str,
     ) -> Result<u64, Fault>;
 
-    /// Lists at most `limit` ingests that have not reported their last sequence numbers, although a
-    /// receipt with an unreported number was settled at least `silent` ago.
+    /// Lists at most `limit` ingests with unreported sequence numbers, if a receipt with one of
+    /// these numbers was settled at least `silent` ago.
     async fn unvouched(&self, limit: u32, silent: Duration) -> Result<Vec<Unvouched>, Fault>;
 
     /// Lists at most `limit` ingests that have not sent a closing report and have reported nothing

@@ -1,5 +1,5 @@
-//! The rules for routes that apply only the newest event of each key: which event is stale, and to
-//! which version a key rises when events are done.
+//! The rules for routes that apply only the newest event of each key: which event is stale, and
+//! which version of a key is stored when events of the key are done.
 
 use std::collections::BTreeMap;
 

@@ -265,8 +265,8 @@ impl RouteControls {
         row.unwrap_or_else(|| RouteControl::none(scope.clone()))
     }
 
-    /// Returns the rows after a change, as a store in memory applies it. `None` when the change
-    /// alters nothing.
+    /// Returns the rows after a change, for a store that keeps its rows in memory. `None` when the
+    /// change alters nothing.
     #[must_use]
     pub fn with(
         &self,

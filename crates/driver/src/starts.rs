@@ -4,10 +4,10 @@ use hookbox_event::{Envelope, ReceiptId};
 
 /// The key under which handler starts are counted. The key cannot be the event id, because one body
 /// of an event may end a process and another body may not. It cannot be the receipt alone either,
-/// because the message of a retry or replay has the same receipt as the first message. If a late
-/// copy of the first message is delivered, its handler does not run, and the process survives. Its
-/// survival must not reset the count of the retry or replay. Therefore the attempt number is a part
-/// of the key.
+/// because the message of a retry or replay has the same receipt as the first message. When a late
+/// copy of the first message is delivered, the handler does not run, so the process survives. This
+/// must not reset the count of the retry or replay. Therefore the attempt number is a part of the
+/// key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Start {
     /// The receipt with which the event arrived.

@@ -34,17 +34,18 @@ pub trait Store: Send + Sync + 'static {
     async fn begin_for_handler(&self) -> Result<Self::Tx, Fault>;
 
     /// Stores those of the events that are not stored yet, in a transaction of its own. Called
-    /// before [`Store::claim`] where other routes get the same events. If the claim stored the
-    /// events, the claims of the other routes would wait for the end of its transaction, and so for
-    /// its handler. A driver that allows one writing transaction at a time does nothing here,
-    /// because its routes wait for each other in any case.
+    /// before [`Store::claim`] if several routes get the same events. Otherwise the first claim
+    /// would store them in the transaction of its handler, and the claims of the other routes would
+    /// wait until this handler has ended. A driver that allows one writing transaction at a time
+    /// does nothing here, because its routes wait for each other in any case.
     ///
     /// The envelopes of one call must be of different events.
     async fn store_events(&self, envelopes: &[&Envelope]) -> Result<(), Fault>;
 
     /// Stores the events and claims them for `route`. Returns one result for each envelope, in the
     /// order given. Until the transaction ends, it owns the claims that are `Fresh` or `Granted`: a
-    /// concurrent claim of the same event waits for its end, or fails with `Contention`.
+    /// concurrent claim of the same event waits until the transaction ends, or fails with
+    /// `Contention`.
     ///
     /// The envelopes of one call must be of different events.
     async fn claim(
@@ -66,10 +67,10 @@ pub trait Store: Send + Sync + 'static {
     /// Compares the versions of events that this transaction has claimed as `Fresh` or `Granted`
     /// with the newest version of each key that is done on the route. Returns one result for each
     /// event, in the order given. Called once, after all claims and before the handlers. Until the
-    /// transaction ends, it holds the keys: another transaction that compares versions of one of
-    /// them waits, or fails with `Contention`. When one of these events is committed as done, the
-    /// version of its key rises. When one of them is leased, its key is busy until the end of the
-    /// call is recorded.
+    /// transaction ends, it holds the keys: if another transaction compares versions of one of
+    /// these keys, it waits, or fails with `Contention`. When one of these events is committed as
+    /// done, the version of its key rises. When one of them is leased, its key is busy until the
+    /// end of the call is recorded.
     async fn compare_versions(
         &self,
         tx: &mut Self::Tx,
@@ -97,7 +98,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Undoes what was written in the transaction since [`Store::savepoint`], even if the error of
     /// a statement has left the transaction aborted. The savepoint stays, and so do the claims. In
-    /// a transaction of [`Store::begin_for_handler`], the session is proved and cleaned as by
+    /// a transaction of [`Store::begin_for_handler`], the session is checked and cleaned as by
     /// [`Store::prove`], so that handlers can run again. If a handler has ended the transaction,
     /// nothing can be undone, and the result is `CommitError::EndedByHandler`. Every error means
     /// that the transaction must be rolled back.
@@ -136,15 +137,15 @@ pub trait Store: Send + Sync + 'static {
     async fn rollback(&self, tx: Self::Tx);
 
     /// Records one failed attempt together with its retry or dead letter, in a transaction of its
-    /// own. Recording the same attempt again changes nothing. The receipt keeps the digest of its
-    /// own body, as in [`Store::settle`].
+    /// own. Recording the same attempt again changes nothing. [`Failure::other_digest`] is stored
+    /// with the receipt.
     async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, Fault>;
 
     /// Defers an event, in a transaction of its own. No attempt is counted. The event waits for the
     /// same attempt as before, and its receipts are retrying. The store keeps the reason, the time
-    /// of the first deferral and the digest of the receipt's own body. During the wait, copies of
-    /// the event's message are not granted; afterwards the attempt is granted to only one of them
-    /// (see [`hookbox_event::Redo`]). When the deferral has reached its greatest age, the result is
+    /// of the first deferral and [`Deferral::other_digest`]. During the wait, copies of the event's
+    /// message are not granted; afterwards the attempt is granted to only one of them (see
+    /// [`hookbox_event::Redo`]). When the deferral has reached its greatest age, the result is
     /// [`Deferred::Expired`] and nothing is changed.
     async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault>;
 
@@ -215,9 +216,9 @@ pub trait Store: Send + Sync + 'static {
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), Fault>;
 
     /// Subtracts one start that this process has counted. The process has survived this start, and
-    /// counts another one before it runs the handler again. Starts of other processes stay counted.
-    /// If it is not certain that the start was counted, it is subtracted only if this process
-    /// counted the last start.
+    /// will count another start before it runs the handler again. Starts of other processes stay
+    /// counted. If it is not certain that the start was counted, it is subtracted only if this
+    /// process counted the last start.
     async fn retract_start(
         &self,
         route: &RouteName,
@@ -246,9 +247,9 @@ pub trait Store: Send + Sync + 'static {
     async fn check_accounts(&self) -> Result<(), Fault>;
 
     /// Compares this store with the witness messages that its broker held before this call. They
-    /// show whether one of the two was restored. If there is no contradiction and a new message is
-    /// due, commits it: it covers what is recorded now, and names the routes whose queues the
-    /// broker has.
+    /// show whether one of the two was restored. If there is no contradiction and a new witness
+    /// message is due, commits one. It covers what the store has recorded now, and names the routes
+    /// that have queues at the broker.
     async fn take_witness(
         &self,
         found: &[Witness],
@@ -258,13 +259,14 @@ pub trait Store: Send + Sync + 'static {
     /// Records that the broker confirmed the witness `sequence`, unless a higher one is recorded.
     async fn witness_confirmed(&self, sequence: u64) -> Result<(), Fault>;
 
-    /// Returns the class of the first error in the chain of causes that is a failure of the
-    /// database; `None` when the error counts as the handler's failure. This result takes
-    /// precedence over the class that the handler's author gave the error.
+    /// Returns the class of the first failure of the database in the chain of the error's causes;
+    /// `None` when the error counts as the handler's failure. This result takes precedence over the
+    /// class that the handler's author gave the error.
     fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind>;
 
-    /// Returns a handler's error and its causes on one line, to be stored. It equals the line of
-    /// [`crate::describe`] without what the database's library adds to the text of an error.
+    /// Returns a handler's error and its causes on one line, to be stored. It is the line that
+    /// [`crate::describe`] returns, without what the database's library adds to the text of an
+    /// error.
     fn describe(&self, error: &(dyn Error + 'static)) -> String {
         crate::describe(error)
     }
@@ -312,7 +314,7 @@ pub enum Outcome {
         /// The number of the attempt that succeeded.
         attempt: u32,
     },
-    /// The event was claimed before, so there is nothing to do.
+    /// The route has claimed the event before, with another receipt. Nothing is to be done.
     Duplicate,
     /// The receipt's body differs from the stored body of the same event id. The receipt's body is
     /// stored under an id of its own, as a dead letter.
@@ -340,8 +342,8 @@ pub struct ReceiptOutcome<'a> {
     pub envelope: &'a Envelope,
     /// The outcome of the receipt.
     pub outcome: Outcome,
-    /// The digest of the receipt's own body, for operators. It is set when the event is stored with
-    /// another body, and the source has `on_conflict = "duplicate"`.
+    /// For operators: the digest of this receipt's body, if the event is stored with another body
+    /// and its source has `on_conflict = "duplicate"`; otherwise `None`.
     pub other_digest: Option<ContentDigest>,
 }
 

@@ -22,8 +22,8 @@ pub const FAULTS_TO_OPEN: u32 = 5;
 /// How long the breaker stays open at first. This is long enough for a service to restart.
 const OPEN_FIRST: Duration = Duration::from_secs(5);
 
-/// The longest time that the breaker stays open. A random share of up to 20 % is added or
-/// subtracted. So the end of an outage is noticed after little more than this time.
+/// The longest time that the breaker stays open, before a random share of up to 20 % is added or
+/// subtracted. So after at most 72 seconds, the next call probes the target.
 const OPEN_MAX: Duration = Duration::from_secs(60);
 
 /// The longest name of a target, in bytes: longer than every host name (253, RFC 1035) with its
@@ -254,8 +254,8 @@ impl TargetState {
     /// Takes permits from the rate alone. Returns their number, and after what time the rate
     /// permits one more call.
     ///
-    /// This is the generic cell rate algorithm: each call moves `rate_until` forward by one
-    /// interval, and `rate_until` may be ahead of `now` by at most `per`.
+    /// This is the generic cell rate algorithm: each call moves `rate_until` forward by `per`
+    /// divided by `calls`, and `rate_until` may be ahead of `now` by at most `per`.
     fn permit_at(&mut self, now: Timestamp, rate: Rate, wanted: u32) -> (u32, Duration) {
         let interval = rate.per / rate.calls.get();
         let mut until = self.rate_until.map_or(now, |until| until.max(now));

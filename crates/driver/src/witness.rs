@@ -191,8 +191,9 @@ impl WitnessPosition {
     }
 
     /// Returns the first witness message of a new incarnation of the store. The incarnation starts
-    /// at the position `self`, because an operator has accepted that store and broker contradict
-    /// each other (`accepted`). `before` is the last position of the previous incarnation.
+    /// when an operator accepts the contradiction `accepted` between store and broker. `self` is
+    /// the position of the store at this start; `before` is the last position of the previous
+    /// incarnation.
     pub fn first_after(
         self,
         before: WitnessPosition,
@@ -211,7 +212,7 @@ impl WitnessPosition {
 
     /// Returns the witness message to be published next, if store and broker do not contradict each
     /// other. If anything has changed since the newest message, the result is a new message.
-    /// Otherwise it is the newest message until the broker has confirmed that message, and then
+    /// Otherwise the newest message is returned again until the broker has confirmed it, and then
     /// `None`.
     pub fn next(&self, at: Timestamp, routes: &[RouteName]) -> Option<Witness> {
         let next = Witness {

@@ -42,8 +42,9 @@ impl IdDigest {
     }
 
     /// Computes the digest of an event whose type is in a header that the signature does not cover.
-    /// `base` is the digest without the type. So the header only separates events that have the
-    /// same `base`, and never gives events with different `base` the same id.
+    /// `base` is the digest without the type. It is hashed together with the header, so a forged
+    /// header can separate events that have the same `base`, but never gives events with different
+    /// `base` the same id.
     ///
     /// `value` is the text of the header. The topic cannot be used in its place, because two
     /// different texts may give the same topic.
@@ -52,9 +53,9 @@ impl IdDigest {
     }
 
     /// Computes the digest of an event whose provider puts an id of its own into a header that the
-    /// signature does not cover. `base` is the digest without this header. So the header only
-    /// separates events that have the same `base`, and never gives events with different `base` the
-    /// same id.
+    /// signature does not cover. `base` is the digest without this header. It is hashed together
+    /// with the header, so a forged header can separate events that have the same `base`, but never
+    /// gives events with different `base` the same id.
     pub fn of_delivery(digester: &Digester, base: &IdDigest, value: &[u8]) -> Self {
         hash(digester, "delivery header", &[&base.0, value])
     }

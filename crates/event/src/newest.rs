@@ -118,7 +118,8 @@ impl VersionKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
-    /// Returns a word that two kinds have in common exactly if their versions can be compared.
+    /// Returns a word for the kind. Two kinds have the same word exactly if their versions can be
+    /// compared with each other.
     const fn order(self) -> &'static str {
         match self {
             VersionKind::Integer | VersionKind::Decimal => "number",

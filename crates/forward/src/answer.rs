@@ -17,7 +17,7 @@ pub(crate) const EXCERPT_BYTES_MAX: usize = 2048;
 /// mistake, such as a date in another century. The retry policy of the route may shorten the time.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// An answer of the service.
+/// An HTTP response of the service: the parts that decide about the event, or that operators read.
 pub(crate) struct Answer {
     pub status: StatusCode,
     /// The value of the header `Retry-After`, if it is text.

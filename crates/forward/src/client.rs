@@ -24,9 +24,9 @@ use crate::settings::{ReadSecret, Settings};
 use crate::target::Target;
 use crate::{headers, keys, trust};
 
-/// How long the body of an answer may take after its head. The status has decided about the event
-/// by then. The body is only needed for the excerpt, and must be read before the next call on the
-/// same connection.
+/// How long the client waits for the body of an answer after the head has arrived. The status in
+/// the head decides what becomes of the event. The body is read only for the excerpt, and so that
+/// the next call can use the connection.
 const BODY_WAIT: Duration = Duration::from_secs(2);
 
 /// Makes calls to one target. Any number of calls may run at the same time. The client starts no
@@ -103,7 +103,7 @@ impl Client {
     ///
     /// # Errors
     /// When the service has not confirmed the event. The error says what follows from the failure.
-    /// Only a refusal shows that the service has not processed the event.
+    /// Unless the service has refused the event, it may have processed the event all the same.
     pub async fn call(&self, call: &Call) -> Result<(), CallError> {
         let began = Instant::now();
         let deadline = began + self.limits.total;
@@ -175,7 +175,8 @@ impl Client {
     }
 }
 
-/// Returns the present time, computed from the time `then` of the moment `began`.
+/// Returns the present time: the time `then`, which it was at the moment `began`, and what has
+/// passed since.
 fn time_after(then: Timestamp, began: Instant) -> Timestamp {
     then.saturating_add(began.elapsed())
 }

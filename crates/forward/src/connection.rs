@@ -107,7 +107,7 @@ impl Connection {
         };
         let deadline = deadlines.body.min(Instant::now() + deadlines.body_wait);
         let whole = self.body(&mut body, &mut answer);
-        // The status has decided already, so a body that is late or broken changes nothing.
+        // The status decides what becomes of the event, so a late or broken body changes nothing.
         let is_whole = timeout_at(deadline, whole).await.unwrap_or(false);
         answer.is_cut |= !is_whole;
         drop(body);

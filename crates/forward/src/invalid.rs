@@ -12,7 +12,7 @@ pub enum InvalidSettings {
     /// The URL cannot be posted to.
     #[error("url: {0}; write a URL such as https://orders.example.org/hooks")]
     Url(&'static str),
-    /// The URL has the scheme `http`, and its host is not named as a private one.
+    /// The URL has the scheme `http`, and the setting `private_host` does not name its host.
     #[error(
         "url: http:// would send the body and the signature unencrypted; use https://, or set \
          private_host = {host:?} if the service is in your own network"

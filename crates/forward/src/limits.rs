@@ -27,8 +27,8 @@ const FIRST_BYTE: Duration = Duration::from_secs(15);
 const TOTAL: Duration = Duration::from_secs(30);
 
 /// The longest limit for the whole call. A longer call would hold its permit for calls to the
-/// target too long. And if the process dies, the event waits for the end of its lease, which is
-/// later than the limit of its call.
+/// target too long. And if the process dies during a call, the event waits until its lease ends,
+/// and the lease is longer than the limit of the call.
 const TOTAL_LONGEST: Duration = Duration::from_secs(300);
 
 /// The time limits of a call, as they are written in the config.

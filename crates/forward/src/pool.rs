@@ -12,8 +12,8 @@ use crate::connection::Connection;
 /// meet a connection that is being closed.
 const IDLE_MAX: Duration = Duration::from_secs(4);
 
-/// The age up to which a connection is used again. Then another one is opened, so that a changed
-/// address of the target takes effect even if the target is busy.
+/// The age up to which a connection is used again. An older connection is replaced by a new one, so
+/// that a changed address of the target takes effect even if calls never pause.
 const AGE_MAX: Duration = Duration::from_secs(60);
 
 /// The most connections that wait: as many as calls may be in flight to one target.

@@ -9,20 +9,21 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-/// The most names that are resolved at the same time. The operating system resolves a name on a
-/// thread, and without an answer the thread waits for up to half a minute, also after the call was
-/// given up. Without this limit, a name server that does not answer would take all threads of the
-/// runtime, which other parts need.
+/// The most names that are resolved at the same time. Each lookup occupies a thread. If no name
+/// server answers, the thread waits for up to half a minute, even after the call was given up.
+/// Without this limit, such lookups would occupy all blocking threads of the runtime, which other
+/// parts of the process need.
 const LOOKUPS_MAX: usize = 8;
 
-/// The most lookups of one name at the same time: one that is not answered, and its repetition. So
-/// a name whose name servers do not answer leaves lookups for the names of other targets.
+/// The most lookups of one name at the same time: one that gets no answer, and its repetition. This
+/// is less than `LOOKUPS_MAX`, so that a name whose name servers do not answer cannot use up all
+/// lookups, and the names of other targets can still be resolved.
 const LOOKUPS_OF_NAME_MAX: usize = 2;
 
 /// Resolves names of hosts to addresses.
 #[async_trait]
 pub trait Resolve: Send + Sync + 'static {
-    /// Returns the addresses of a host, those that should be tried first at the beginning.
+    /// Returns the addresses of a host, in the order in which they should be tried.
     ///
     /// # Errors
     /// When the name does not exist, or no name server answers.

@@ -12,10 +12,10 @@ use crate::invalid::InvalidSettings;
 /// The longest URL, in bytes. Servers accept request lines of 8 KiB, which also contain the method.
 const URL_BYTES_MAX: usize = 2048;
 
-/// The service to which requests are posted. It is displayed without its path and query, which may
-/// contain a secret although they should not. URLs with the same host, port and scheme are
-/// displayed alike, however they are written, because this text is the name under which calls to
-/// the target are limited.
+/// The service to which requests are posted. It is displayed as the scheme, host and port of its
+/// URL. The path and the query are left out, because they may contain a secret although they should
+/// not. Two spellings of the same scheme, host and port are displayed alike, because the limits for
+/// calls are kept under the displayed text.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub is_secure: bool,

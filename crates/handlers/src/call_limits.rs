@@ -11,28 +11,30 @@ use hookbox_forward::RateSettings;
 /// calls, it can answer that it is busy, or the config can set a lower limit.
 const CONCURRENCY: u32 = 64;
 
-/// The highest number of calls at once. It is limited because each call holds a body and a socket,
-/// and leaves a lease that has to end by itself if the process dies.
+/// The highest number of calls to a target at once. It is limited because each call holds a body
+/// and a socket, and leaves a lease that has to end by itself if the process dies.
 const CONCURRENCY_MAX: u32 = 256;
 
-/// The highest number of calls in the time of a rate (`rate.per`). In the shortest time, one
-/// second, a worker makes fewer calls than this, so a higher number would not limit it.
+/// The highest value of `rate.calls`, the number of calls that may begin in the time `rate.per`. A
+/// worker makes fewer calls than this in one second, the shortest `rate.per`. So a higher value
+/// would limit nothing.
 const RATE_CALLS_MAX: u32 = 10_000;
 
-/// The shortest and the longest time of a rate. All calls of that time may begin at once, so a
-/// longer time would allow a burst after which nothing is sent for hours.
+/// The shortest and the longest `rate.per`, the time in which `rate.calls` calls may begin. All of
+/// them may begin at once. So a longer time would allow a burst after which nothing is sent for
+/// hours.
 const RATE_TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60 * 60));
 
 /// Why the limits of an effect cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLimits {
-    /// The number of calls at once is out of bounds.
+    /// `concurrency`, the number of calls at once, is out of bounds.
     #[error("concurrency: must be 1 to {CONCURRENCY_MAX}")]
     Concurrency,
-    /// The number of calls of the rate is out of bounds.
+    /// `rate.calls` is out of bounds.
     #[error("rate.calls: must be 1 to {RATE_CALLS_MAX}")]
     RateCalls,
-    /// The time of the rate is out of bounds.
+    /// `rate.per` is out of bounds.
     #[error("rate.per: must be 1 s to 1 h")]
     RateTime,
 }

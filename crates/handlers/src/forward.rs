@@ -33,7 +33,7 @@ pub struct Forward {
 /// secret.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidForward {
-    /// The client cannot be made.
+    /// The HTTP client cannot be made from the settings.
     #[error(transparent)]
     Client(#[from] hookbox_forward::InvalidSettings),
     /// The limits cannot be used.

@@ -28,8 +28,8 @@ pub const NAME: &str = "publish";
 /// publisher gives up first, and its error is recorded.
 const TIME_LIMIT_MARGIN: Duration = Duration::from_secs(1);
 
-/// The lowest limit for the number of messages in a publish round, also if the settings allow fewer
-/// messages in flight. RabbitMQ slows down a channel only with more than 32 unconfirmed messages.
+/// A publish round may have at least this many messages, even if the settings allow fewer messages
+/// in flight. RabbitMQ slows down a channel only if more than 32 messages on it are unconfirmed.
 const ROUND_LEAST: usize = 32;
 
 /// The media type of a message, if the settings name no other one: the body of an event is JSON.
@@ -38,9 +38,9 @@ const JSON: &str = "application/json";
 /// The most bytes of a short string of AMQP: the name of an exchange or a header, or a media type.
 const SHORT_MAX: usize = 255;
 
-/// The highest number of headers in the settings, and the longest value of a header in bytes. Every
-/// message has all of these headers.
+/// The highest number of headers in the settings. Every message has all of these headers.
 const HEADERS_MAX: usize = 32;
+/// The longest value of a header in the settings, in bytes.
 const VALUE_BYTES_MAX: usize = 2048;
 
 /// The effect that publishes events to one exchange.
@@ -167,7 +167,7 @@ fn options(
     }
 }
 
-/// Converts an error of the driver's options, whose text contains no part of the URL.
+/// Converts an error of the driver's options. The text of the error contains no part of the URL.
 fn unusable(error: OpenError) -> InvalidPublish {
     InvalidPublish::Url(match error {
         OpenError::Options { why, .. } => why,

@@ -41,7 +41,7 @@ pub struct Sql<S> {
 
 /// A store whose database can run a user's statements.
 pub trait SqlStore: Store {
-    /// The rules by which the statements are read.
+    /// The SQL dialect by whose rules hookbox reads the statements.
     const DIALECT: Dialect;
 }
 

@@ -8,28 +8,28 @@ use std::time::Duration;
 use hookbox_config::Config;
 use hookbox_ingest::DrainTimes;
 
-/// The share of the drain in which running work may end normally. It is a share of the time after
-/// the lead (in which requests are still accepted). In this time every request is answered or
-/// reaches its own deadline (the longest is 10 s, for a body), and every transaction commits. Work
-/// that is still running at the end of this time is cancelled, and its messages are released.
+/// The share of the drain in which running work may end normally, as a fraction of the time after
+/// the lead. With the default drain of 20 s, this is 12 s: longer than the longest deadline of a
+/// request (10 s, for a body), so every request is answered or reaches its deadline. Work that
+/// still runs after this time is cancelled, and its messages are released.
 const GRACE: f64 = 0.6;
 
 /// The share of the drain in which a worker clears its start markers (the rows that count handler
-/// starts), after running work had its time to end. If the markers stayed, a later worker would
-/// conclude that this process had crashed in the handler. Clearing needs one round trip if the
-/// store answers, and most often there is nothing to clear.
+/// starts), as a fraction of the time after the lead. If the markers stayed, a later worker would
+/// conclude that this process had crashed in the handler. Clearing takes one round trip to a store
+/// that answers, and most often there is nothing to clear.
 const CLEAR_MARKERS: f64 = 0.1;
 
-/// The share of the drain within which every role must end, as a share of the time after the lead.
-/// When running work has been cancelled, ingest still waits up to 2.5 s for the broker to confirm
-/// the publishes that are under way. The remaining share is for closing connections.
+/// The share of the drain within which every role must end, as a fraction of the time after the
+/// lead. It is larger than [`GRACE`], because after running work was cancelled, ingest waits up to
+/// 2.5 s for the broker to confirm publishes. The remaining share is for closing connections.
 const ROLES: f64 = 0.85;
 
 /// The times of the parts of a drain.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
     lead: Duration,
-    /// The time of the drain without its lead, in which requests are no longer accepted.
+    /// The time of the drain after its lead. In this time, requests are no longer accepted.
     rest: Duration,
 }
 
@@ -57,16 +57,17 @@ impl Drain {
         }
     }
 
-    /// Returns how long a worker's running transactions may take, counted from the signal. A worker
-    /// receives no requests, so it starts to drain at the signal and not after the lead. Its work
+    /// Returns how long after the signal a worker's running transactions are cancelled. A worker
+    /// receives no requests, so it starts to drain at the signal, and not after the lead. Its work
     /// is cancelled at the same time as that of ingest.
     pub fn grace(&self) -> Duration {
         self.lead + self.rest.mul_f64(GRACE)
     }
 
-    /// Returns the time for clearing start markers (the rows that count handler starts). `since` is
-    /// the time that has passed after the signal. The result is the planned share, or most of the
-    /// time until every role must have ended, if that is less.
+    /// Returns how long a worker may take to clear its start markers (the rows that count handler
+    /// starts). `since` is the time that has passed after the signal. Usually the result is the
+    /// planned share of the drain. If roles must end soon, it is at most 80 % of the time until
+    /// then.
     pub fn clear_markers_after(&self, since: Duration) -> Duration {
         let left = self.roles().saturating_sub(since);
         self.rest.mul_f64(CLEAR_MARKERS).min(left.mul_f64(0.8))

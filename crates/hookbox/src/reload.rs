@@ -64,8 +64,8 @@ impl Targets {
 
 /// Reloads the exchangeable parts of a running service.
 pub struct Reloader {
-    /// The newest config that could be read, except that it lists the sources of this process: new
-    /// sources are added, and removed sources end, only at a restart.
+    /// The newest config that could be read, but with the sources that the process was started
+    /// with. Sources are added and removed only at a restart.
     config: Config,
     /// The text of the config at the start of the process. A reload compares the new config with
     /// it, to report the changes that take effect only after a restart.
@@ -77,8 +77,8 @@ pub struct Reloader {
     reminders: Reminders,
 }
 
-/// Which parts could not be used when they were last read. These parts are read again when any file
-/// changes, because the mistake may be in a different file.
+/// Which parts could not be used when they were last read. When any file changes, these parts are
+/// read again: the changed file may be the one that had the mistake.
 #[derive(Default, Clone, Copy)]
 struct UnusableParts {
     keys: bool,

@@ -2,9 +2,9 @@
 //! process at once, and SIGTERM is ignored.
 //!
 //! SIGTERM comes from service managers. A process may get it twice (for example from a service
-//! manager and from the init of a container). A service manager kills a process that takes too long
-//! anyway, so a second SIGTERM must not cost a request its answer. SIGINT (Ctrl-C) comes from a
-//! person, who wants the terminal back.
+//! manager and from the init of a container). The second SIGTERM is ignored, because it would cost
+//! open requests their answers. It is not needed either: a service manager kills a process that
+//! takes too long. SIGINT (Ctrl-C) comes from a person, who wants the terminal back.
 //!
 //! SIGHUP reloads a service. Signals that end a process by default and that tools send for their
 //! own purposes (log rotation, timers) are ignored, so that none of them costs a request its

@@ -24,10 +24,12 @@ use crate::command::print;
 use crate::log_args::LogArgs;
 
 /// The maximum levels of some libraries, which no filter can raise. The first matching entry
-/// applies. lapin logs returned messages with their payload, and it logs closed channels and lost
-/// connections without saying which. lapin also returns each of these as an error, which hookbox
-/// logs once, with its consequences. Panics of lapin's threads are logged, because lapin does not
-/// return them as errors. sqlx logs statements, and the other libraries log frames and handshakes.
+/// applies.
+///
+/// lapin is off. It logs returned messages with their payload, and closed channels and lost
+/// connections without saying which. It also returns each of these as an error, which hookbox logs
+/// once, with its consequences. Only panics of lapin's threads are logged, because they are not
+/// returned as errors. Below `warn`, sqlx logs statements, and rustls logs frames and handshakes.
 const CEILINGS: [(&str, LevelFilter); 4] = [
     ("lapin::thread", LevelFilter::WARN),
     ("lapin", LevelFilter::OFF),
@@ -142,10 +144,10 @@ fn notice(json: bool, now: Timestamp, dropped: u64) -> Vec<u8> {
     format!("{line}\n").into_bytes()
 }
 
-/// Logs only the place of a panic, because its message may contain data. The message is stored with
-/// the attempt, in the same database as bodies. A panic that aborts the process (a panic while
-/// another panic unwinds) leaves no time to write queued lines, so every panic waits until the log
-/// is written.
+/// Logs only the place of a panic. The message of a panic may contain data, so it is not logged,
+/// but stored with the attempt, in the same database as bodies. A panic while another panic unwinds
+/// aborts the process, before queued lines can be written. So every panic waits until the log is
+/// written.
 pub fn hide_panics(log: Log) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic

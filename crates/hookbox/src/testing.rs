@@ -81,12 +81,13 @@ impl<S: TestDatabase> TestStore<S> {
         self
     }
 
-    /// Runs a handler on samples as a worker does: `handle` for each sample and, in a second run,
-    /// `handle_all` for all samples, if the handler overrides it. Each of the two runs has its own
-    /// transaction, which is rolled back. Returns what `look` has read at the end of a run. It is
-    /// an error if `look` reads different values in the two runs.
+    /// Runs a handler on samples as a worker does. The first run calls `handle` for each sample. If
+    /// the handler overrides `handle_all`, a second run calls `handle_all` for all samples. Each
+    /// run has its own transaction, which is rolled back. Returns what `look` has read at the end
+    /// of a run. It is an error if `look` reads different values in the two runs.
     ///
     /// # Errors
+    ///
     /// When the handler fails, or its two forms have different effects.
     pub async fn rehearse<H, T, E>(
         &self,

@@ -38,8 +38,8 @@ impl Certificate {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // A writer that panicked has either replaced the certificate or not, so the value is valid
-        // even if the lock is poisoned.
+        // The value is valid even if the lock is poisoned: a writer that panicked has either
+        // replaced the whole certificate or left it as it was.
         let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(&shown))
     }

@@ -42,9 +42,9 @@ pub struct DrainTimes {
     pub grace: Duration,
 }
 
-/// Serves connections until `shutdown` is cancelled, then drains. From that moment `/readyz`
-/// reports that the ingest is not ready. After the time `lead`, the listener and idle connections
-/// are closed, and requests in flight are waited for.
+/// Serves connections until `shutdown` is cancelled, then drains. As soon as the drain starts,
+/// `/readyz` reports that the ingest is not ready. After the time [`DrainTimes::lead`], the
+/// listener and idle connections are closed, and requests in flight are waited for.
 pub async fn serve(
     listener: Listener,
     ingest: Arc<Ingest>,

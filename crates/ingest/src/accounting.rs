@@ -1,11 +1,11 @@
 //! Accounting of an ingest: records what became of every sequence number that the ingest has given
 //! out, and reports it to the store through the broker's queue of accept reports.
 //!
-//! Accounting never delays an event, because no request waits for a report: a batch takes its
-//! numbers in memory before it is published, records in memory whether it was confirmed, and the
-//! reports are published by a task of their own. Numbers of a batch that was not confirmed are
-//! void, even if the broker may have stored the batch: its senders were answered 503, so nothing
-//! was promised to them.
+//! Accounting never delays an event, because no request waits for an accept report. A batch takes
+//! its sequence numbers in memory before it is published. Whether the batch was confirmed is
+//! recorded in memory too. A separate task publishes the reports. If a batch was not confirmed, its
+//! numbers are void, even if the broker may have stored it: its senders were answered 503, so
+//! nothing was promised to them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,7 +21,7 @@ use crate::Counters;
 use crate::counters::add;
 
 /// The time between two accept reports. If a process is killed, the receipts since its last report
-/// stay unreported: those of at most this time.
+/// stay unreported, which are usually those of less than a second.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The most receipts in one accept report. A report of this size has about 200 KiB, far below the

@@ -2,9 +2,9 @@
 //! requests share one confirm: when a publish slot is free, the waiting requests of one topic that
 //! go to the same routes become one message of the broker.
 //!
-//! A publish belongs to its publish slot and not to the request. A sender that disconnects cancels
-//! nothing: its event is stored, and its retry is a duplicate. A request that was taken from the
-//! queue is answered with the true result of its publish, or not at all.
+//! A publish runs in the task of its publish slot and not in that of a request. So a sender that
+//! disconnects cancels no publish: its event is stored, and its retry is a duplicate. A request is
+//! answered 200 only after its publish was confirmed.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;

@@ -46,9 +46,9 @@ pub struct Source {
 pub enum EventType {
     /// The type is at this place in the body.
     Body(Pointer),
-    /// The type is in a header, which is not signed. Its text becomes a part of the event id:
-    /// requests with equal bodies and different types are different events, and a captured body
-    /// that is sent again with another type must not hide the genuine event.
+    /// The type is in a header, which is not signed. Its text becomes a part of the event id, so
+    /// requests with equal bodies and different types are different events. Otherwise an attacker
+    /// could send a captured body with another type and thereby hide the genuine event.
     Header {
         /// The name of the header.
         name: HeaderName,

@@ -10,9 +10,9 @@ use hookbox_driver::PublishErrorKind;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The time in which failures of one kind are counted together. So during a long outage, each
-/// minute of the log has a full line about the failure. A log file that starts in the middle of the
-/// outage has such lines too.
+/// The length of a window. In each window, the first failure of each kind has its own log line. So
+/// during a long outage, each minute of the log has such a line, also in a log file that starts in
+/// the middle of the outage.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// For each kind of failure, the number of failed requests in the current window that have no log

@@ -19,12 +19,12 @@ use crate::address_block::AddressBlock;
 use crate::counters::add;
 use crate::{Counters, Limits};
 
-/// How many closing connections may exist besides those with a place: one for every 32 places
-/// (`CLOSING_PART`), and at least 8 (`CLOSING_MIN`). A connection that was closed to make room is
-/// closing until its task has ended, and keeps its file descriptor until then. While more
-/// connections are closing, no new connection is let in. If fewer were allowed, a burst of new
-/// connections would have to wait until the scheduler has run the tasks of the closing ones.
+/// For each 32 places, one connection may be closing. A closing connection has lost its place, and
+/// keeps its file descriptor until its task has ended. While more connections are closing, no new
+/// one is let in. With a lower limit, a burst of new connections would wait for the scheduler to
+/// run the tasks of the closing ones.
 const CLOSING_PART: usize = 32;
+/// At least this many connections may be closing at once, even if there are few places.
 const CLOSING_MIN: usize = 8;
 
 /// How many file descriptors are freed for the connections to the broker and the store when the
@@ -236,7 +236,7 @@ impl Places {
     }
 
     /// Chooses the connection to close for a new one: the oldest that has been idle for
-    /// [`IDLE_MIN`], or else the oldest of all. When `of` has reached the limit of one address,
+    /// [`IDLE_MIN`], or else the oldest of all. If `of` is an address that has reached its limit,
     /// only an idle connection of that address is chosen, or `None` if there is none: a busy
     /// connection is not closed for a new connection of the same address.
     fn victim(&self, taken: &PlaceTable, of: Option<AddressBlock>) -> Option<u64> {

@@ -37,8 +37,8 @@ pub struct Ingest {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) body_memory: Arc<BodyMemory>,
-    /// The decoy key with which requests to unknown sources are verified. So the answer to such a
-    /// request takes as long as an answer of a known source.
+    /// The decoy key with which requests to unknown sources are verified, so that the time until
+    /// the answer does not reveal whether a source exists.
     pub(crate) decoy: (Scheme, Vec<Key>),
     leaving: AtomicBool,
     slots: TaskTracker,

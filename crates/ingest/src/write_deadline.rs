@@ -1,5 +1,5 @@
-//! A stream with a deadline for writing. hyper limits how long the head of a request may take to
-//! arrive, but it would wait for ever for a peer that does not read its answer.
+//! A stream with a deadline for writing. hyper has no such deadline: it would wait for ever for a
+//! peer that does not read its answer.
 
 use std::future::Future;
 use std::io;

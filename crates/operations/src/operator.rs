@@ -1,5 +1,5 @@
-//! What a command needs from its operator: answers to questions, someone who sees the progress, and
-//! a way to interrupt.
+//! What a command needs from its operator: answers to its questions, and a way to be interrupted.
+//! It also reports its progress to the operator.
 
 use crate::{CommandError, NoAnswer};
 

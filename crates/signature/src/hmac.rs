@@ -116,7 +116,7 @@ fn decode(scheme: &HmacScheme, text: &str) -> Result<Vec<u8>, Refusal> {
 }
 
 /// Verifies a signature. `verify_slice` takes the same time wherever the first wrong byte is, and
-/// accepts only a tag of the full length.
+/// refuses a signature that was shortened.
 pub(crate) fn verifies(algorithm: Algorithm, key: &Key, parts: &[&[u8]], signature: &[u8]) -> bool {
     match algorithm {
         Algorithm::Sha256 => mac::<Hmac<Sha256>>(key, parts)

@@ -11,9 +11,9 @@ use sha2::Sha256;
 /// keys on a single machine.
 pub const KEY_BYTES_MIN: usize = 8;
 
-/// The shortest key without a warning, in bytes. NIST SP 800-131A Rev. 2 §10 disallows HMAC keys of
-/// under 112 bits. Most keys are text: 24 characters contain 144 bits in base64, and 96 bits in
-/// hex.
+/// The shortest key that causes no warning, in bytes. NIST SP 800-131A Rev. 2 §10 disallows HMAC
+/// keys of under 112 bits. Most keys are text: 24 characters of base64 contain 144 bits, which is
+/// enough. 24 hex digits contain only 96 bits, but cause no warning either.
 pub const KEY_BYTES_STRONG: usize = 24;
 
 /// A secret with which the requests of a source are signed.

@@ -11,9 +11,10 @@ use tokio::time::{Instant, sleep, timeout};
 use super::forwarding_queue::ForwardingQueue;
 use super::shared::{CHECK_INTERVAL, Shared};
 
-/// If at most this number of events is left in the spool, hookbox always tries to end spooling,
-/// because that many events fit into one message for the broker. If more events are left, hookbox
-/// tries to end spooling only if at least as many events were forwarded since the previous check.
+/// If at most this many events are left in the spool, hookbox always tries to end spooling, because
+/// they fit into one message for the broker. If more are left, it tries to end spooling only if
+/// forwarding is fast: the events that were forwarded since the previous check are at least as many
+/// as those that are left.
 const FEW: u64 = 64;
 
 /// How long new events wait at most while the last spooled events are forwarded. Senders wait far

@@ -9,17 +9,18 @@ use tokio::sync::Semaphore;
 /// takes messages. As this is more than one, the spool empties under any load.
 const OUT_FOR_ONE_IN: u32 = 2;
 
-/// The most permits that are saved up. Each message that leaves the spool gives one permit, and a
-/// new message that enters it uses [`OUT_FOR_ONE_IN`] of them. Without this limit, a time without
-/// new messages could be followed by a burst of new messages.
+/// The most unused permits for new messages. Each message that leaves the spool adds one permit,
+/// and a new message that enters the spool uses [`OUT_FOR_ONE_IN`] of them. Without this limit, the
+/// permits that add up while no new messages arrive would let in a burst of new messages.
 const SAVED_MAX: usize = 16;
 
 /// The state of forwarding the messages of one route.
 pub(super) struct ForwardingQueue {
-    /// Whether messages are being forwarded: the broker took the last message, and more messages
-    /// are left. New messages wait in [`ForwardingQueue::make_room`] only while this is true.
+    /// Whether messages are being forwarded: the broker took the message that was sent to it most
+    /// recently, and the spool has more messages of the route. New messages wait in
+    /// [`ForwardingQueue::make_room`] only while this is true.
     moves: AtomicBool,
-    /// Whether the last message that was tried has failed, because the broker did not take it.
+    /// Whether the broker did not take the message that was sent to it most recently.
     is_held_up: AtomicBool,
     /// One permit for each message that has left the spool, at most [`SAVED_MAX`]. A new message
     /// that enters the spool uses up [`OUT_FOR_ONE_IN`] permits.
@@ -58,13 +59,13 @@ impl ForwardingQueue {
         self.save(messages);
     }
 
-    /// Records that nothing is left to forward for now.
+    /// Records that the spool has no message of the route to forward at the moment.
     pub fn rests(&self) {
         self.is_held_up.store(false, Ordering::SeqCst);
         self.stands();
     }
 
-    /// Records that the broker did not take the last message.
+    /// Records that the broker did not take the message that was sent to it most recently.
     pub fn holds(&self) {
         self.is_held_up.store(true, Ordering::SeqCst);
         self.stands();

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// How long a publish that is under way when spooling starts may still take. Later events are
-/// spooled only after this publish has ended, so their senders wait too. A healthy broker confirms
-/// the publish within this time.
+/// How long a publish that is under way when spooling starts may still wait for the broker. Later
+/// events are spooled only after this publish has ended, so their senders wait as well. A healthy
+/// broker confirms a publish within this time.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// The state of spooling, which decides for every publish where it goes.

@@ -2,12 +2,13 @@
 //! second broker in a SQLite file on this machine. When the main broker is available again, the
 //! events are forwarded to it in order of arrival.
 //!
-//! The spool and the main broker together form one broker, so the other code of ingest does not
-//! know about the spool, and a publish keeps its promise: `Ok` means that the message is on disk.
-//! Once an event is spooled, every later event is spooled too, until all are forwarded. So no event
-//! overtakes another. The only exception is a message that the broker refuses because of the
-//! broker's own limits: later messages overtake it. A message whose publish timed out may be both
-//! at the broker and in the spool; both copies are one receipt, so the store gives it one outcome.
+//! The spool and the main broker together act as one broker, so the other code of ingest needs no
+//! knowledge of the spool. As with every broker, `Ok` from a publish means that the message is on
+//! disk. Once an event is spooled, every later event is spooled too, until all are forwarded. So no
+//! event overtakes another. The only exception is a message that exceeds a limit of the broker, and
+//! that the broker therefore refuses: later messages overtake it. A message whose publish timed out
+//! may be both at the broker and in the spool. Both copies have the same receipt, for which the
+//! store records only one outcome.
 //!
 //! The spool empties under any load: while messages are being forwarded, two messages leave the
 //! spool for each message that enters it. New events wait while the last few spooled events are
@@ -68,8 +69,8 @@ impl Spooling {
         let routes = depths.into_iter().filter_map(|depth| match depth.queue {
             Queue::Route(route) => Some(route),
             // Only the queues of routes have a forwarder. The spool never gives up a message, so
-            // nothing is added to its queue of dead messages; another task forwards accept reports;
-            // and witness messages are not spooled.
+            // nothing is added to its queue of dead letters. A separate task forwards accept
+            // reports. Witness messages are not spooled.
             Queue::Dead | Queue::Accounts | Queue::Witness => None,
         });
         let routes: Vec<RouteName> = routes.collect();

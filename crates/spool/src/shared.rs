@@ -63,9 +63,8 @@ impl Shared {
     }
 
     /// Waits until no message of this queue of the spool is in flight. Messages that were in flight
-    /// when an earlier process died are redelivered when their lease expires. These messages are
-    /// older than all others in the queue, so if other messages were forwarded first, they would
-    /// overtake these.
+    /// when an earlier process died are the oldest in the queue, and are redelivered only when
+    /// their lease expires. If forwarding started before that, newer messages would overtake them.
     pub async fn until_whole(&self, queue: &Queue) {
         loop {
             let depths = self.spool.depths().await.unwrap_or_default();

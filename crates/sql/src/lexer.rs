@@ -69,7 +69,7 @@ pub fn pieces(text: &str, dialect: Dialect) -> Result<Vec<Piece<'_>>, SqlError> 
 type Wrong = (usize, Mistake);
 
 /// Returns the kind and the length in bytes of the first piece of `rest`, which is the text that is
-/// not split yet. `is_first` says whether it is the whole text.
+/// not split yet. `is_first` says whether nothing of the text is split yet.
 fn next(rest: &str, is_first: bool, dialect: Dialect) -> Result<(Kind, usize), Wrong> {
     let Some(first) = rest.chars().next() else {
         return Ok((Kind::Other, 0));

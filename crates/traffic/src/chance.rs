@@ -31,7 +31,7 @@ pub(super) enum Share {
 }
 
 /// Returns a number from 0 to 1. The caller compares it with the size of a share to decide whether
-/// an event belongs to it. Over consecutive events the numbers are distributed as evenly as
+/// an event belongs to that share. Over consecutive events the numbers are distributed as evenly as
 /// possible (multiples of an irrational number, modulo 1). So half a percent of a thousand events
 /// is five events in every run. With random numbers it could be none in one run and nine in the
 /// next.

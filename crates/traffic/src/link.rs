@@ -24,7 +24,8 @@ use super::target::Target;
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
 /// The deadline for a response. An ingest answers every request within 15 s, at least with 503.
-/// This deadline is longer, so that such a 503 is counted as a response and not as a lost request.
+/// This deadline is longer, so that a 503 after 15 s is counted as a response and not as a lost
+/// request.
 const ANSWER_WAIT: Duration = Duration::from_secs(20);
 
 /// The largest response that is read, in bytes. hookbox's own responses have fewer than 200 bytes.

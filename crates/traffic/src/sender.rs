@@ -304,9 +304,10 @@ impl Counts {
     }
 }
 
-/// Classifies a response as a strict provider does: status 200 with JSON is success, and a status
-/// other than a refusal is retried. A 503 does not prove that nothing was stored, because the
-/// broker may have stored the message and then lost the connection.
+/// Classifies a response as a strict provider does. Status 200 with JSON is success. Most statuses
+/// from 400 to 499 refuse the request. After every other response the request is sent again. A 503
+/// does not prove that nothing was stored, because the broker may have stored the message and then
+/// lost the connection.
 fn classify(answer: &HttpResponse) -> AttemptResult {
     match answer.status {
         200 if answer.is_accepted() => AttemptResult::Accepted,

@@ -33,10 +33,11 @@ pub(crate) struct Attempt<'a, S: Store> {
 }
 
 impl<S: Store> Attempt<'_, S> {
-    /// Runs the transaction to its commit, and returns the events that have left it, for example
-    /// because the handler failed on them. On an error it returns what prevented the commit, and
-    /// the transaction has no effect. Adds to `failed_runs` the number of those runs of the handler
-    /// that failed and were undone, so that the transaction could continue with other events.
+    /// Runs the transaction up to its commit. Returns the events that have left the transaction,
+    /// for example because the handler failed on them. If the transaction cannot be committed,
+    /// returns the reason, and the transaction has no effect. Adds to `failed_runs` how many runs
+    /// of the handler failed and were undone, after which the transaction continued with other
+    /// events.
     pub async fn run(
         &self,
         envelopes: &[&Envelope],
@@ -91,7 +92,8 @@ impl<S: Store> Attempt<'_, S> {
     }
 
     /// Runs the handler on those events that must be handled. Returns the outcome of each event,
-    /// and the events that have left the transaction, whose outcomes do not count.
+    /// and the events that have left the transaction. The caller ignores the outcomes of the
+    /// latter.
     async fn work_on(
         &self,
         tx: &mut S::Tx,
@@ -221,8 +223,8 @@ impl<S: Store> Attempt<'_, S> {
     }
 }
 
-/// Builds the failure of an orphaned event: its claim is committed without an outcome, which only
-/// happens if its handler ended the transaction itself.
+/// Builds the failure of an orphaned event. The claim of such an event is committed, but the event
+/// has no outcome. This happens only if its handler ended the transaction itself.
 pub(crate) fn orphaned() -> HandlerFailure {
     let error = "an earlier run of the handler ended its own transaction; whether all of its \
                  effects stand is not known, so it is not run again";

@@ -46,8 +46,8 @@ pub(crate) fn attribute(
         // without a run, for example a conflict, cannot.
         (CommitError::Fault(fault), [only]) if ran => match fault.kind() {
             // This fault comes from the commit itself and not from a statement of the handler. The
-            // handler is its cause nevertheless: the database checks some of its changes only at
-            // the commit, for example a deferred constraint.
+            // handler is its cause nevertheless: the database checks some of the handler's changes
+            // only at the commit, for example for a deferred constraint.
             kind @ (FaultKind::Contention | FaultKind::MissingRight) => {
                 let failure = HandlerFailure {
                     cause: FailureCause::Fault(kind),

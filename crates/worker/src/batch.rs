@@ -23,16 +23,16 @@ use crate::settle::FailureCause;
 use crate::{Event, Json, Registered, Route};
 
 /// The greatest age at which a transaction continues with other events after the handler has failed
-/// in it. An older transaction is rolled back; otherwise it could hold its locks for as long again,
-/// and on SQLite no other transaction can write meanwhile. The server's limit for the length of a
-/// transaction leaves room for this time and one more run of each event, but not for many runs.
+/// in it. An older transaction is rolled back. Otherwise it could hold its locks for as long again,
+/// and on SQLite no other transaction could write in that time. The server also limits the length
+/// of a transaction. After this time, that limit allows one more run of each event, but not many
+/// runs.
 const CONTINUES_UNTIL: Duration = Duration::from_secs(5);
 
-/// The greatest age of a transaction at which another run starts in it. An event whose run would
-/// start later leaves the transaction, and runs in a transaction of its own. Otherwise 64 slow
-/// events could keep a transaction open for longer than the 30 minutes after which RabbitMQ
-/// redelivers their message, and nothing would be committed, however often the message is
-/// redelivered.
+/// The greatest age of a transaction at which another run of the handler starts in it. An event
+/// whose run would start later leaves the transaction, and runs in a transaction of its own.
+/// Without this limit, 64 slow events could keep a transaction open for more than 30 minutes.
+/// RabbitMQ redelivers their message after that time, so nothing would ever be committed.
 const STARTS_UNTIL: Duration = BATCH_TIME_LIMIT_MAX;
 
 /// The claimed events of one transaction on which the handler runs.
@@ -185,8 +185,8 @@ impl<'t, S: Store> Batch<'t, S> {
                 Err(failed) => return Ok(Err(failed)),
             }
         }
-        // One limit covers all these runs, because nothing is settled before the last of them has
-        // ended.
+        // These runs count as one running handler with one time limit, because no event is settled
+        // before the last of them has ended.
         let limit = registered::limit_of_each(self.route.time_limit, which.len());
         let _running = self.start(limit.min(STARTS_UNTIL + self.route.time_limit));
         for at in which.clone() {
@@ -201,9 +201,9 @@ impl<'t, S: Store> Batch<'t, S> {
         Ok(Ok(which.end))
     }
 
-    /// Adds a run to the running handlers of the route. Nothing is settled before the last run of
-    /// the transaction has ended, so the limit of this run is the sum of the limits of all runs so
-    /// far.
+    /// Adds a run to the running handlers of the route. No event is settled before the last run of
+    /// the transaction has ended. So the time limit that is recorded for this run is the sum of the
+    /// limits of all runs so far.
     fn start(&mut self, limit: Duration) -> RunningHandler<'t> {
         self.allowed = self.allowed.saturating_add(limit);
         self.context.counters.running.start(self.allowed)

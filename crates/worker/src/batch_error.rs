@@ -9,8 +9,8 @@ use crate::{Event, HandlerError};
 
 /// The error with which [`crate::Handler::handle_all`] reports that it could not handle a batch.
 ///
-/// `?` converts every error into a `BatchError` that names no event. Like [`HandlerError`], it does
-/// not implement `Error` itself.
+/// `?` converts every error into a `BatchError` that names no event. Like [`HandlerError`], a
+/// `BatchError` does not implement `Error` itself.
 pub struct BatchError(pub(crate) Failed);
 
 /// What a handler reports about a batch that it could not handle.
@@ -35,8 +35,9 @@ impl BatchError {
         Self(Failed::Unknown(error.into()))
     }
 
-    /// Makes the engine run the handler on one event after another, because the handler has done
-    /// nothing for the batch. This is what the default [`crate::Handler::handle_all`] returns.
+    /// Creates the error that makes the engine run the handler on one event after another. It says
+    /// that the handler has done nothing for the batch. The default [`crate::Handler::handle_all`]
+    /// returns it.
     pub fn one_by_one() -> Self {
         Self(Failed::OneByOne)
     }

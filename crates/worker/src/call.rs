@@ -10,10 +10,10 @@ use hookbox_event::{EventId, RouteName};
 /// arrives late.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// The idempotency key: the same for every attempt and every epoch, and also after the replay
-    /// of a dead letter, because one of the failed calls may have had its effect. It is made of the
-    /// event, the route and the number of the effect, so it differs for another route, and after
-    /// the replay of a done event, with which an operator wants the effect once more.
+    /// The idempotency key. It is the same for every attempt and every epoch. It stays the same
+    /// when a dead letter is replayed, because one of the failed calls may have had its effect. It
+    /// changes when an event that is done is replayed, because the operator then wants the effect
+    /// once more. The key is made of the event, the route and a number that such a replay raises.
     pub key: String,
     /// The number of the call's lease. It is higher than that of every earlier call for the event
     /// on the route.

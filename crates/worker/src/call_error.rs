@@ -17,8 +17,8 @@ use crate::error::Class;
 ///
 /// The text of the error and its causes is stored beside the event, for operators. Only the text of
 /// a fault of the target ([`CallError::busy`], [`CallError::target_fault`]) is also written to the
-/// log and stored with the target. So add what the target itself wrote with
-/// [`CallError::with_answer`], and not to the error.
+/// log and stored with the target. So pass what the target itself wrote to
+/// [`CallError::with_answer`], and keep it out of the error.
 pub struct CallError {
     pub(crate) class: CallClass,
     cause: Box<dyn Error + Send + Sync>,

@@ -68,9 +68,9 @@ impl ClaimSet {
             }
             Claimed::Orphaned => self.events.push(event(envelope, 1, 0, true)),
             Claimed::Redelivered => self.redelivered += 1,
-            // No `Conflict` is expected here: conflicts are claimed a second time, under an id that
-            // contains the digest of their body, or with the stored body. If there is one
-            // nevertheless, its receipt is a duplicate.
+            // `Conflict` is not expected here, because every conflict was claimed a second time:
+            // under an id that contains the digest of its body, or with the stored body. If it
+            // occurs nevertheless, the receipt counts as a duplicate.
             Claimed::Duplicate | Claimed::Conflict => {
                 self.duplicates.push((envelope, other_digest));
             }

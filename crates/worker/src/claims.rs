@@ -58,8 +58,8 @@ pub(crate) async fn claim<S: Store>(
 }
 
 impl Claim {
-    /// Returns whether a handler may run after this claim. An invalid body, or the version of the
-    /// event, may still prevent that.
+    /// Returns whether a handler may run after this claim. An invalid body, or a missing or an old
+    /// version, may still prevent the run.
     pub fn would_run<S: Store>(&self, config: &Config<S>) -> bool {
         let is_handled = match config.on_conflict(&self.envelope.topic) {
             OnConflict::DeadLetter => self.conflict_with.is_none(),

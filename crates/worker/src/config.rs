@@ -20,7 +20,8 @@ pub struct Config<S: Store> {
     /// The rules for conflicts. The first match decides; where no rule matches, a conflict becomes
     /// a dead letter.
     pub conflicts: Vec<ConflictRule>,
-    /// How the ids of conflicts, and the digests of the keys of routes with `newest`, are computed.
+    /// Computes the event ids of conflicts. On a route with `newest`, also computes the digest of
+    /// the key that an event has there.
     pub digester: Digester,
     /// How often the worker checks for due retries. A retry is late by up to this time. Each check
     /// is one indexed query, so half a second is a good value.

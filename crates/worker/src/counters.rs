@@ -41,10 +41,10 @@ pub struct RouteCounters {
     pub retrying: AtomicU64,
     /// Receipts whose event was deferred, which costs no attempt. The event will be tried again.
     pub deferred: AtomicU64,
-    /// Events that were handed to an external call. Their receipts have no outcome yet.
+    /// Events that were leased for an external call. Their receipts have no outcome yet.
     pub leased: AtomicU64,
-    /// External calls whose end changed nothing, because the event had its outcome already or
-    /// because a newer call for it decides.
+    /// External calls whose end changed nothing: the event had its outcome already, or a newer call
+    /// for it was begun, and only the end of that call counts.
     pub superseded: AtomicU64,
     /// External calls that are in flight.
     pub calls_in_flight: AtomicU64,

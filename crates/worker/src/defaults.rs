@@ -6,7 +6,7 @@ use std::time::Duration;
 /// How many attempts an event has in one round.
 pub const ATTEMPTS: u32 = 12;
 
-/// The delay after the first failure.
+/// The delay between the first failed attempt and the second attempt.
 pub const FIRST_DELAY: Duration = Duration::from_secs(5);
 
 /// The factor by which each further delay is longer than the one before.
@@ -21,7 +21,7 @@ pub const JITTER: f64 = 0.2;
 /// How long one run of a handler may take.
 pub const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// How many transactions of a route run at once.
+/// How many transactions of a route may run at once.
 pub const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// How many messages of a route may be in flight.

@@ -39,8 +39,8 @@ const BEGINS_WITHIN: Duration = Duration::from_secs(5);
 /// a shorter one, it is more likely that a call is repeated although it has ended.
 const LEASE_MARGIN: Duration = Duration::from_secs(15);
 
-/// How many leases of one attempt may end without an outcome. One such lease is left by a process
-/// that was killed, and a second one perhaps by its successor. An event whose call kills every
-/// process that makes it becomes a dead letter (`lost`) after this many deaths. An operator can
-/// replay it.
+/// How many leases of one attempt may end without a recorded outcome. A process that is killed by
+/// chance leaves one such lease, and the next process perhaps a second. But an event whose call
+/// kills every process that makes it would leave one for each process. After this many leases, the
+/// event becomes a dead letter (`lost`), which an operator can replay.
 const LOST_MAX: u32 = 4;

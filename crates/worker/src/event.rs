@@ -7,7 +7,7 @@ use hookbox_event::{ContentDigest, EventId, EventNumber, ReceiptId, SourceName, 
 ///
 /// `Debug` shows neither the body nor the payload.
 pub struct Event<P> {
-    /// The id of the event: the idempotency key of everything that is done about it.
+    /// The id of the event. Use it as the idempotency key of what is done outside the transaction.
     pub id: EventId,
     /// The number of the event in the store: the same for every route and every attempt, and higher
     /// for an event that is stored later. If a table of the handler has this number as its key, new

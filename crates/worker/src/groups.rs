@@ -1,6 +1,6 @@
 //! Which events of a failed batch run together again, each group in its own transaction, and which
-//! run alone. This file is for failures after which the transaction of the batch cannot continue.
-//! For other failures, `parts` decides.
+//! run alone. This file decides after failures that end the transaction of the batch. If the
+//! transaction can continue, `parts` decides.
 //!
 //! An event that is known to have failed runs alone later, and the others run together again. Where
 //! it is not known which event failed, the batch is halved, and its halves are halved again, until

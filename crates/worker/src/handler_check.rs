@@ -17,7 +17,7 @@ pub enum RefusedHandler {
     /// The database does not accept what the handler will run.
     #[error("the database does not accept the handler {handler:?} of route {route}: {why}")]
     Refused {
-        /// The route.
+        /// The route that has the handler.
         route: RouteName,
         /// The name of the handler.
         handler: &'static str,

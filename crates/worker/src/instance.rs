@@ -111,8 +111,8 @@ impl Json for Exact {
     type PreparedKey = String;
     type StringBuffer = Instance;
 
-    // The schema checker scans all members instead of looking up keys if that compares fewer keys.
-    // This constant says how many comparisons one lookup counts as. A lookup in a `BTreeMap`
+    // How many comparisons of keys one lookup counts as. The schema checker scans all members
+    // instead of looking up keys if a scan needs fewer comparisons. A lookup in a `BTreeMap`
     // compares the key with several others, so it counts as more than one.
     const KEYS_PER_LOOKUP: usize = 2;
     const ACYCLIC: bool = true;

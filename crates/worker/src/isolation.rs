@@ -3,9 +3,9 @@
 //!
 //! A process that is killed again and again, by an operator or for lack of memory, dies with
 //! whatever happens to run. So an event whose isolated run has already ended with the death of a
-//! process runs last: after the process has done other work, and when it has nothing else to do or
-//! has run for a while. If the process then dies three times during that event, the cause is hardly
-//! anything else.
+//! process runs last. It waits until the process has done other work, and then until the process
+//! has nothing else to do or has run for a while. If three processes die during such runs of the
+//! event, the event is almost certainly the cause.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,9 +30,9 @@ const IDLE: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(5);
 
 /// The longest time that an event waits before its next isolated run, after an earlier one has
-/// ended with the death of a process. A process that has stayed alive this long beside other work
-/// is probably not being killed again and again for a reason that has nothing to do with the event.
-/// So if it dies in the next run, the event is the likely cause.
+/// ended with the death of a process. A process that has stayed alive for this long is probably not
+/// being killed again and again for another reason. So if it dies in the next run of the event, the
+/// event is the likely cause.
 const TURN_MAX: Duration = Duration::from_secs(30);
 
 /// How often a suspected event that waits for its isolated run checks whether it may run.

@@ -35,7 +35,7 @@ pub struct Unreachable {
     /// The pointer to the value that cannot contain the next part of `to`; `None` if that value is
     /// the whole body.
     at: Option<Pointer>,
-    /// The whole pointer.
+    /// The whole pointer that was to be followed.
     to: Pointer,
     is_array: bool,
 }
@@ -71,9 +71,9 @@ impl Json {
     /// `None` if serde_json has to decide whether the body fits the type, and has to report the
     /// error if it does not.
     pub(crate) fn to_payload<T: DeserializeOwned>(&self) -> Option<T> {
-        // A body with a repeated name or a lone surrogate is left to serde_json, because a `Json`
-        // holds only one member of a repeated name and no text of a string with a lone surrogate.
-        // serde_json passes on every member, and some types reject the second one.
+        // serde_json must read a body with a repeated name or a lone surrogate. A `Json` has only
+        // one of the members with the same name, and no text of a string with a lone surrogate.
+        // serde_json passes every member to the type, and some types reject the second one.
         if self.read.has_repeated_name || self.read.has_lone_surrogate {
             return None;
         }

@@ -11,8 +11,9 @@ use crate::claimed_event::ClaimedEvent;
 pub(crate) struct LeftEvents {
     /// The events that have to run again, each in its own transaction.
     pub alone: Vec<ClaimedEvent>,
-    /// The events whose payload could not be made. No other event can be the cause of that, so this
-    /// counts as an attempt on each of them at once, and they do not run alone first.
+    /// The events whose payload could not be made. No other event of the transaction can be the
+    /// cause of that. So this counts as a failed attempt at once, and the events do not run alone
+    /// first.
     pub failed: Vec<FailedAttempt>,
 }
 

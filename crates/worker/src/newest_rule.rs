@@ -8,6 +8,6 @@ use hookbox_event::{Digester, Newest, Timestamp};
 pub(crate) struct NewestRule<'a> {
     pub newest: &'a Newest,
     pub digester: &'a Digester,
-    /// The present time.
+    /// The present time. It serves to find versions that are far in the future.
     pub now: Timestamp,
 }

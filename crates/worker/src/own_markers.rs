@@ -37,8 +37,8 @@ impl OwnMarkers {
     }
 
     /// Returns whether this process has already counted this start as one in isolation. If so, this
-    /// process must not count it again: the store recognises a repetition only by the process that
-    /// counted last, and another process may have counted in between.
+    /// process must not count it again. The store ignores a second count only if the same process
+    /// was also the last one that counted, but another process may have counted in between.
     pub fn is_counted_alone(&self, route: &RouteName, start: Start) -> bool {
         let marker = self.get(route, start);
         marker.is_some_and(|it| it.is_certain && it.kind != StartKind::Shared)
@@ -125,8 +125,8 @@ mod tests {
         assert_eq!(markers.without_own(&route, start, counts), counts);
         assert!(!markers.is_counted_alone(&route, start));
 
-        // The answer of the store was lost. The start is counted again, and is not taken for the
-        // death of a process.
+        // The answer of the store was lost, so this process counts the start again. The start must
+        // not be taken for the death of a process.
         markers.add(&route, StartKind::Isolated, &[start]);
         let others = StartCounts {
             isolated: 2,

@@ -15,7 +15,7 @@ use crate::groups::FAILED_RUNS_MAX;
 
 /// The parts of a transaction's events that still have to run. Each event is given by its position.
 pub(crate) struct Parts {
-    /// The part that runs next is the last one.
+    /// The parts that have not run yet. The last one of them runs next.
     waiting: Vec<Part>,
     left: Vec<usize>,
     failed_runs: usize,
@@ -24,8 +24,8 @@ pub(crate) struct Parts {
 /// Events that run together.
 struct Part {
     of: Range<usize>,
-    /// Set if this part is the second half of a part that failed: the first half of that part. If
-    /// the first half succeeds, this one is known to fail.
+    /// If this part is the second half of a part that failed: the first half of that part. If that
+    /// half succeeds, this part is known to fail. `None` for any other part.
     first_half: Option<Range<usize>>,
     /// Whether the first half has succeeded, so that this part is known to fail.
     is_failing: bool,

@@ -9,9 +9,9 @@ use hookbox_driver::{Fault, FaultKind, Rng, describe};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The base of the wait after a fault. It is long enough that the first refused connections of a
-/// failover do not cause a storm of reconnects, and short enough that users do not notice the
-/// wait.
+/// The shortest wait after a fault; the wait grows with each further fault in a row. It is long
+/// enough that the first refused connections of a failover do not cause a storm of reconnects, and
+/// short enough that users do not notice it.
 const FIRST: Duration = Duration::from_millis(100);
 
 /// The longest wait between two checks of an unavailable dependency, and so the longest time in
@@ -97,8 +97,8 @@ impl<'a> Pause<'a> {
         self.idle(wait).await
     }
 
-    /// Waits for this time, between two pieces of work that succeed. Returns [`Stopped`] if the
-    /// shutdown comes first.
+    /// Waits for the time `wait`, for example between two checks that both succeed. Returns
+    /// [`Stopped`] if the shutdown comes first.
     pub async fn idle(&self, wait: Duration) -> Result<(), Stopped> {
         tokio::select! {
             biased;

@@ -25,10 +25,11 @@ use crate::work::Work;
 use crate::would_run::would_run;
 use crate::{record, start_markers};
 
-/// How long the store's counts of a suspected event's handler starts must stay unchanged before
-/// the event is quarantined. One of the starts may belong to another process that is alive, whose
-/// run of the handler has just ended. That process removes its start with one statement. The wait
-/// is longer than that statement takes, so that such a start does not count as a process death.
+/// How long a worker waits before it quarantines a suspected event. In this time, the store's
+/// counts of the starts of the event's handler must not change. One of these starts may belong to a
+/// process that is alive and whose run of the handler has just ended. That process removes its
+/// start with one statement, which takes less than this time. So its start is not taken for a
+/// process death.
 const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 
 /// The detail of a dead letter in this case: the handler ended its own transaction, so it must not
@@ -111,9 +112,8 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
-    /// Runs events while other handlers may run in this process: all of them in one transaction,
-    /// except that an event which keeps the others from their outcome gets a transaction of its
-    /// own.
+    /// Runs events while other handlers may run in this process. All of them share one transaction,
+    /// but an event that keeps the others from their outcome gets a transaction of its own.
     async fn run_shared(&self, events: &[&Envelope], markers: &[Start]) -> Result<(), Stopped> {
         let _beside_others = tokio::select! {
             biased;
@@ -241,9 +241,9 @@ impl<S: Store> Process<'_, S> {
     }
 
     /// Sets the start marker of an event that runs alone in this process, if its handler would run
-    /// now. A process counts only one start of an event, however often it runs the handler. Without
-    /// this rule, two living processes that each have a copy of the message, and wait for each
-    /// other, would count starts that look like process deaths.
+    /// now. A process counts only one start of an event, however often it runs the handler.
+    /// Otherwise two processes that each have a copy of the message, and wait for each other, would
+    /// count start after start. Those starts would look like process deaths.
     async fn mark(&self, envelope: &Envelope, is_marked: &mut bool) -> Result<(), Fault> {
         let (context, start) = (self.context, Start::of(envelope));
         *is_marked |= context

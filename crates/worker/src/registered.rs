@@ -131,7 +131,7 @@ pub(crate) struct HandlerFailure {
 /// The result of a run on several events in which the handler did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handled {
-    /// All events are handled.
+    /// The handler has handled all events.
     All,
     /// The handler has done nothing, because it handles one event after another.
     OneByOne,

@@ -34,7 +34,7 @@ pub enum RehearsalError {
     /// A body is not JSON. A worker makes such an event a dead letter, without its handler.
     #[error("the body of sample {sample} is not JSON: {why}")]
     NotJson {
-        /// Which sample, counting from 1.
+        /// The position of the sample, counting from 1.
         sample: usize,
         /// What is wrong with the body.
         why: String,
@@ -55,9 +55,9 @@ pub enum RehearsalError {
          handle_all"
     )]
     Differs {
-        /// What was read after `handle` had been called for each event.
+        /// What the test has read after `handle` had been called for each event.
         one_by_one: String,
-        /// What was read after `handle_all` had been called.
+        /// What the test has read after `handle_all` had been called.
         all: String,
     },
     /// The test's own reading or writing in the transaction failed.

@@ -32,7 +32,7 @@ pub enum InvalidRetry {
     /// The first delay is shorter than a millisecond.
     #[error("first must be at least 1 ms, or a failing event would be retried without a pause")]
     First,
-    /// The factor would make the delays shrink, or is too large.
+    /// The factor is less than 1, so that delays would shrink, or it is too large.
     #[error("factor must be from 1 to 100")]
     Factor,
     /// The longest delay is shorter than the first delay, or longer than a week.
@@ -58,8 +58,8 @@ impl Default for Retry {
 
 impl Retry {
     /// Creates a policy with at most `attempts` runs. The delay is `first` after the first failure
-    /// and `factor` times longer after each further one, but never longer than `max`. Each delay is
-    /// varied by up to `jitter` of itself in both directions.
+    /// and `factor` times longer after each further one, but never longer than `max`. `jitter` is
+    /// the share of a delay by which it is varied at random, up or down.
     pub fn new(
         attempts: u32,
         first: Duration,

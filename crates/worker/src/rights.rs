@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pause::Stopped;
 
-/// How many distinct events must be denied in a row before the route is paused. With fewer events,
-/// the cause may be special to these events.
+/// How many distinct events must be denied in a row before the route is paused. If fewer events are
+/// denied, something special about these events may be the cause.
 const EVENTS: usize = 3;
 
 /// How long a route that was paused waits before it tries the first event. The wait doubles with
@@ -46,7 +46,8 @@ struct State {
     denied: HashSet<EventId>,
     /// How many events were tried since the route was paused.
     tries: u32,
-    /// The missing right or object while the route is paused.
+    /// Which right or object the database lacks for the handler; `None` unless that has paused the
+    /// route.
     missing: Option<String>,
     /// Whether the database rights of the route are known to suffice: a handler has succeeded in
     /// this process, and the route has not been paused since.
@@ -72,7 +73,8 @@ impl Rights {
         true
     }
 
-    /// Records that a handler has succeeded. Returns whether that ends a pause.
+    /// Records that a handler has succeeded. Returns whether this success ends the pause of the
+    /// route.
     pub fn succeed(&self) -> bool {
         let mut state = self.state();
         state.denied.clear();
@@ -80,8 +82,8 @@ impl Rights {
         state.missing.take().is_some()
     }
 
-    /// Returns how long an event may be deferred: without limit, unless other events show that the
-    /// route works.
+    /// Returns for how long an event may be deferred; `None` means without limit. There is a limit
+    /// only if a handler has succeeded, which shows that the route has the rights that it needs.
     pub fn age_max(&self) -> Option<Duration> {
         self.state().works.then_some(AGE_MAX)
     }

@@ -77,9 +77,9 @@ impl<'a, S: Store> Run<'a, S> {
                 let fault = Fault::plain(FaultKind::Internal, doing);
                 return self.wait(pause, &fault).await;
             }
-            // If a handler has broken a transaction with a single event, the error is
-            // `AttemptError::Handler`. This is another error, so no handler ran, and only this
-            // worker can have broken the transaction.
+            // If a handler breaks a transaction with a single event, the error is
+            // `AttemptError::Handler` and not this one. So no handler ran, and only this worker can
+            // have broken the transaction.
             Err(AttemptError::Broken { why }) => {
                 let doing = "commit a transaction in which no handler ran";
                 let fault = Fault::new(FaultKind::Internal, doing, why);
@@ -121,8 +121,8 @@ impl<'a, S: Store> Run<'a, S> {
         match record::deferral(self.context, failed, reason).await? {
             Deferred::Recorded => Ok(Conclusion::Settled),
             Deferred::Superseded => Ok(Conclusion::RunAgain),
-            // The event has been deferred for longer than allowed, while other events succeeded.
-            // So the fault belongs to the event from now on, and this run counts as a failed
+            // The event has been deferred for longer than allowed, while other events succeeded. So
+            // the event is taken for the cause from now on, and this run counts as a failed
             // attempt.
             Deferred::Expired => {
                 let cause = FailureCause::Returned(Class::Transient { wish: None });

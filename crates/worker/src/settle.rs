@@ -61,8 +61,8 @@ pub(crate) fn settle(cause: FailureCause, attempt: u32, retry: &Retry, chance: f
     }
 }
 
-/// Returns what follows from a failed attempt that another one may avoid. `wish` is the delay that
-/// the failure asks for; `attempt` and `chance` are those of [`settle`].
+/// Returns what follows from a failure that another attempt may avoid. `wish` is the delay that the
+/// failure asks for; `attempt` and `chance` are those of [`settle`].
 pub(crate) fn then(wish: Option<Duration>, attempt: u32, retry: &Retry, chance: f64) -> Then {
     if attempt >= retry.attempts() {
         return Then::Dead {

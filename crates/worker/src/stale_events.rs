@@ -22,12 +22,13 @@ pub(crate) struct Superseded {
 
 struct SupersededEvent {
     event: EventId,
-    /// The newest events in the transaction of the same key as `event`.
+    /// The newest events of the transaction that have the same key as `event`.
     by: Vec<EventId>,
 }
 
-/// Ends those events that are older than a done event of their key, and those that are older than
-/// another event of their key in the same transaction. Returns the latter.
+/// Makes events stale if they are older than a done event of their key, or older than another event
+/// of their key in the same transaction. Returns those for which only an event of this transaction
+/// is newer.
 pub(crate) async fn end_stale<S: Store>(
     context: &RouteContext<'_, S>,
     tx: &mut S::Tx,
@@ -99,9 +100,9 @@ pub(crate) fn busy() -> Fault {
 }
 
 impl Superseded {
-    /// Makes superseded events leave the transaction, too, if all newer events that supersede them
-    /// have left it. No newer event is done then, so they are not stale. They run alone later, as
-    /// the newer ones do.
+    /// Removes superseded events from the transaction if all newer events that supersede them have
+    /// left it. No newer event is done then, so the older ones are not stale. Like the newer ones,
+    /// they run alone later.
     pub fn leave(&self, events: &[ClaimedEvent], left: &mut LeftEvents) {
         let gone = left.ids();
         for superseded in &self.events {

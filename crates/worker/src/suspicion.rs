@@ -6,14 +6,14 @@
 //! too, no other event can be the cause. An event that did not cause the death is cleared by its
 //! first isolated run.
 //!
-//! A process may also die of another cause while such an event runs alone, for example because an
-//! operator or a lack of memory kills it again and again. So a death during an isolated run counts
-//! fully only if the process had completed other events before, which shows that it could live.
-//! [`ALONE_MAX`] such deaths are enough for a quarantine. To make this possible, an event with a
-//! death in isolation runs after all events without one ([`crate::isolation`]). If there is no
-//! other event, a process cannot complete one before, so deaths without this proof count too, but
-//! more of them are required ([`UNPROVEN_MAX`]). An event that reaches its limit is quarantined: it
-//! becomes a dead letter, and its handler does not run.
+//! A process may also die of another cause while such an event runs alone. For example, an operator
+//! or a lack of memory may kill it again and again. A process that has completed other events
+//! before shows that it was able to work. So [`ALONE_MAX`] deaths of such processes during isolated
+//! runs are enough for a quarantine. To make such a proof possible, an event with a death in
+//! isolation runs after all events without one ([`crate::isolation`]). But there may be no other
+//! event that a process could complete. So deaths without this proof count too, and
+//! [`UNPROVEN_MAX`] deaths in all are required then. An event that reaches a limit is quarantined:
+//! it becomes a dead letter, and its handler does not run.
 
 use std::collections::HashMap;
 
@@ -21,9 +21,9 @@ use hookbox_driver::{Start, StartCounts};
 use hookbox_event::{Envelope, RouteName};
 
 /// How many processes must have died during isolated runs of an event before it is quarantined, if
-/// each of them had completed another event before its death. Together with two earlier deaths,
-/// that makes five: one at the first delivery, which is not counted, one while the handler ran
-/// beside others, and three while only this handler ran.
+/// each of them had completed another event before its death. In all, five processes die then: one
+/// at the first delivery, which is not counted, one while the handler ran beside others, and three
+/// while only this handler ran.
 const ALONE_MAX: u32 = 3;
 
 /// How many processes must have died during isolated runs of an event before it is quarantined,

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hookbox_driver::{TargetLimits, TargetName};
 use tokio::sync::Semaphore;
 
-/// The permits for each target: as many as all workers together may have calls to it in flight. The
-/// store enforces that limit for all workers; the permits only save requests that it would refuse.
-/// Routes get permits in the order in which they request them. If each route had permits of its
-/// own, a route with many events would make every call that becomes possible, and another route
-/// would hardly ever make one.
+/// The permits for calls to each target. Their number is the number of calls to the target that all
+/// workers together may have in flight. The store enforces this limit for all workers; the permits
+/// only save requests that the store would refuse. Routes get permits in the order in which they
+/// request them. If each route had its own permits, a route with many events would make almost
+/// every call that becomes possible, and other routes would hardly make any.
 ///
 /// Routes that name different limits for one target share no permits.
 #[derive(Default)]

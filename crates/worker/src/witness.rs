@@ -36,10 +36,10 @@ pub(crate) struct WitnessKeeper<S: Store> {
     pub log: WitnessLog,
 }
 
-/// A comparison reads the witness messages this many times before it believes that the broker holds
-/// none, or only too old ones, because another reader may have taken them for some milliseconds. If
-/// it believed a single reading that missed all of them, a store that was restored to a state
-/// before its first witness would publish a new witness, as if nothing had been lost.
+/// How many times a comparison reads the witness messages before it accepts that the broker holds
+/// none, or only too old ones. A single reading may miss all of them, because another reader may
+/// have taken them for some milliseconds. The mistake would hide a loss: a store that was restored
+/// to a state before its first witness would publish a new witness, as if nothing had been lost.
 const READINGS: u32 = 4;
 
 /// The pause between two readings of the witness messages (see [`READINGS`]).

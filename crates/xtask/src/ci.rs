@@ -11,9 +11,9 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::test::again::ONCE;
 use crate::{chaos, dump, fuzz, readme, repository, tidy};
 
-/// The steps of `--full` on this machine's servers, as arguments of `cargo`. The soak runs for
-/// fifteen minutes, on both pairs of broker and store at once, because in that time every fault of
-/// its list occurs.
+/// The steps of `--full` on this machine's servers, as arguments of `cargo`. The soak tests both
+/// pairs of broker and store at once. It runs for fifteen minutes, because every fault of its list
+/// occurs within that time.
 const LONG: [&str; 6] = [
     "xtask chaos --layer crashes",
     "xtask chaos --mutants",
@@ -76,9 +76,9 @@ impl Request {
     }
 }
 
-/// Runs every step, and stops at the first that fails. For the full run, `LONG` follows, and then
-/// the steps that need servers with the servers of the given root file system: once with RabbitMQ's
-/// metadata in Mnesia and once in Khepri.
+/// Runs every step, and stops at the first that fails. A full run continues with the steps in
+/// `LONG`. It then runs the steps in `MEETS_SERVERS` twice, with the servers of the given root file
+/// system: RabbitMQ keeps its metadata in Mnesia the first time, and in Khepri the second time.
 ///
 /// # Errors
 /// When a step fails or cannot be run.
@@ -141,7 +141,7 @@ fn of_every_change(full: bool) -> Result<Vec<Step>> {
             succeeds(shell.arg("-c").arg(command))
         }),
         step("cargo xtask fuzz --ci", |_| fuzzing_holds()),
-        // The fault suite gets a seed that is made of the commit, so each commit is tested with
+        // The seed of the fault suite is computed from the commit, so each commit is tested with
         // other faults. A failure is printed with the command that repeats it.
         step("cargo xtask chaos --ci", |_| chaos_holds()),
         step("git status --porcelain, for generated files", |_| {
@@ -225,9 +225,9 @@ fn chaos_holds() -> Result<()> {
     Ok(())
 }
 
-/// Returns a seed made of the id of the commit that is checked out; `None` outside a repository.
-/// With this seed, each commit is tested with other faults, and a second run on the same commit has
-/// the same faults as the first.
+/// Returns a seed computed from the id of the commit that is checked out; `None` outside a
+/// repository. With this seed, each commit is tested with other faults, and a second run on the
+/// same commit has the same faults as the first.
 fn seed_of_commit() -> Option<u64> {
     let output = Command::new("git")
         .args(["rev-parse", "HEAD"])

@@ -14,7 +14,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding at a line.
+    /// Makes a finding at a line of a file.
     pub fn new(path: &str, line: usize, what: impl Into<String>) -> Finding {
         Finding {
             path: path.to_owned(),

@@ -1,5 +1,5 @@
-//! `cargo xtask skew`: runs an older hookbox beside this one. Both use the same broker and the same
-//! store. `cargo xtask skew --upgrade` tests the upgrade from a version whose workers must be
+//! `cargo xtask skew`: runs an older hookbox beside this one. The two use the same broker and the
+//! same store. `cargo xtask skew --upgrade` tests the upgrade from a version whose workers must be
 //! stopped before the migration.
 //!
 //! The older hookbox is built from its commit, in its own work tree and target folder, so that the

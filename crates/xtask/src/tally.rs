@@ -4,9 +4,9 @@
 /// How many tests ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// How many passed.
+    /// How many tests passed.
     pub passed: u64,
-    /// How many failed.
+    /// How many tests failed.
     pub failed: u64,
 }
 

@@ -70,7 +70,7 @@ struct Ran {
     failures: Failures,
 }
 
-/// Prints the last line, and returns the exit code of the run.
+/// Prints the numbers of passed and failed tests, and returns the exit code of the run.
 fn ended(succeeded: bool, tally: Tally) -> ExitCode {
     if !succeeded && tally.failed == 0 {
         eprintln!("error: cargo test failed without a failed test: see above");

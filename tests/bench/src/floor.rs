@@ -16,8 +16,9 @@ use crate::floors::{Floor, Floors};
 use crate::servers::Servers;
 
 /// Measures these floors `runs` times in turn, so that a disturbance affects one run of each. With
-/// `is_quick` each takes a tenth of a second, and the rates mean nothing. If graphile-worker cannot
-/// be measured, `absent` gets the reason, and this is not an error.
+/// `is_quick` each measurement takes a tenth of a second, and the rates mean nothing. If
+/// graphile-worker cannot be measured, the reason is added to `absent`, and the other floors are
+/// still measured.
 pub(crate) fn measure(
     wanted: &[Floor],
     runs: usize,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::repository;
 
-/// For how long the bench waits and measures how much other work the machine does.
+/// How long the bench waits before its start, to measure how much other work the machine does.
 const LISTEN: Duration = Duration::from_secs(3);
 
 /// In `/proc`, Linux counts the time of processes in hundredths of a second on every machine.

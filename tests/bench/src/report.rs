@@ -9,8 +9,10 @@ use crate::figure::{Figure, Line, Unit};
 use crate::floors::{Floor, Floors};
 use crate::run::Run;
 
-/// The line before the dated part of the document (`BEGIN`), and the line after it (`END`).
+/// The line before the dated part of the document.
 const BEGIN: &str = "<!-- measured: written by `cargo xtask bench --write` -->";
+
+/// The line after the dated part of the document.
 const END: &str = "<!-- end -->";
 
 /// The percentage of busy cores up to which a machine counts as idle. System daemons stay below it.

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor as _};
 /// The instance whose receipts `fill` has written. It never was an ingest.
 pub(crate) const FILLED: &str = "be9c0000-0000-7000-8000-000000000000";
 
-/// Where the events and their outcomes are.
+/// The store of a deployment, which contains the events and their outcomes.
 #[derive(Clone, Debug)]
 pub(crate) enum Store {
     Postgres(String),

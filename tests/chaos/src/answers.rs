@@ -5,9 +5,9 @@ use anyhow::{Result, ensure};
 
 use crate::journal::Journal;
 
-/// The longest time in milliseconds that a response may take: the 2.8 s for which a request waits
-/// for the confirm of its event (the broker driver's own deadline is 2.5 s), and two more seconds
-/// for a debug build that shares two cores with three servers.
+/// The longest time in milliseconds that a response may take. A request waits up to 2.8 s until the
+/// broker has confirmed its event. Two more seconds are for a debug build that shares two cores
+/// with three servers.
 const ANSWERED_MAX: f64 = 2_800.0 + 2_000.0;
 
 /// The HTTP status by which ingest asks the sender to retry the request later.

@@ -184,8 +184,9 @@ impl Proof {
         match self {
             Proof::Faults { faults, .. } => format!("{faults:?}"),
             Proof::Tests { .. } | Proof::Canary { .. } => self.label(),
-            // A scenario is identified by its case, and each crash point has a result of its own,
-            // so they need no description. The other kinds of proof run the same for every case.
+            // A scenario needs no description, because its case identifies it. Crash points need
+            // none, because each has a result of its own. The other proofs run the same thing for
+            // every case.
             Proof::Scenario { .. }
             | Proof::Crashes(_)
             | Proof::Simulation

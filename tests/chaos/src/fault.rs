@@ -56,8 +56,9 @@ pub enum Fault {
 
 use Fault::*;
 
-/// The time in milliseconds for which a worker must be frozen until its messages in flight go to
-/// another worker: RabbitMQ misses two heartbeats of 10 s, and a lease in SQLite lasts 15 s.
+/// How long, in milliseconds, a worker must be frozen so that its messages in flight go to another
+/// worker. RabbitMQ gives the worker up after two missed heartbeats of 10 s each. A lease in SQLite
+/// ends after 15 s.
 const MOVES: u64 = 30_000;
 
 /// The part of the deployment that a fault affects. Two faults that are inflicted at the same time

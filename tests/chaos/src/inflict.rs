@@ -1,5 +1,6 @@
-//! Inflicts faults: each is begun, lasts, and is healed. Healing returns whether the fault had an
-//! effect, because a case whose fault had no effect shows nothing.
+//! Inflicts faults: each is begun, lasts, and is healed. Healing returns whether the fault struck,
+//! which means that it disturbed a process, a server or a connection. A case whose fault did not
+//! strike shows nothing.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,14 +30,13 @@ const SPRINGS: u64 = 3;
 /// The time for which a message on SQLite is leased when the worker does not renew its lease.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// The duration, in milliseconds, of two pauses. In the first, both workers are stopped while
-/// events arrive. In the second, one worker is frozen and the other runs. The other worker settles
-/// its own messages within this time, so messages that are still leased afterwards belong to the
-/// frozen worker.
+/// The duration, in milliseconds, of each of two waits. During the first, both workers are stopped
+/// and events arrive. During the second, one worker is frozen, and the running worker settles its
+/// own messages. Messages that are leased after that belong to the frozen worker.
 const SETTLED: u64 = 1_500;
 
-/// For how many milliseconds a worker may process the events that arrived within [`SETTLED`],
-/// before it is frozen: too short to process them all.
+/// The time in milliseconds from the resumption of both workers to the freeze of one of them. It is
+/// too short to process all the events that arrived within [`SETTLED`].
 const AT_WORK: u64 = 60;
 
 /// How many times a worker is frozen at most, until it is frozen while it has messages in flight.
@@ -52,16 +52,16 @@ pub struct ActiveFault {
     /// The name of the process that the fault affects. For a fault of a server or a connection the
     /// name is not used.
     service: &'static str,
-    /// What `counted` returned before the fault. It returns a higher count after the fault if the
-    /// fault had an effect.
+    /// What the function `counted` returned before the fault. After a fault that struck, the
+    /// function returns more.
     before: u64,
-    /// Whether the fault has had an effect.
+    /// Whether the fault has struck.
     struck: bool,
     held: Option<HeldLock>,
 }
 
 impl Fault {
-    /// Begins the fault, lets it last, and heals it. Returns whether it had an effect.
+    /// Begins the fault, lets it last, and heals it. Returns whether it struck.
     ///
     /// # Errors
     /// When the fault cannot be begun or healed.
@@ -148,7 +148,7 @@ impl ActiveFault {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Heals the fault, and returns whether it had an effect.
+    /// Heals the fault, and returns whether it struck.
     ///
     /// # Errors
     /// When the fault cannot be healed.
@@ -264,7 +264,7 @@ impl ActiveFault {
         Ok(())
     }
 
-    /// Returns a count that grows when the fault has an effect.
+    /// Returns a count that grows when the fault strikes.
     fn counted(&self, world: &World) -> Result<u64> {
         match self.fault {
             BrokerHole(_) | LoseConfirms(_) | LosePublishes(_) | StoreHole(_) => {
@@ -273,9 +273,10 @@ impl ActiveFault {
             CutPublish | CutBody | CommitUnanswered | CommitDropped => {
                 Ok(self.proxy(world)?.snapped())
             }
-            // On PostgreSQL, a held lock has an effect when sessions wait for it, so those sessions
-            // are counted. SQLite has no list of waiting connections. But every writer waits for
-            // the one write lock of the file, so on SQLite holding this lock counts as an effect.
+            // On PostgreSQL, a lock strikes when sessions wait for it, so those sessions are
+            // counted. SQLite has no list of waiting connections. But every writer waits for the
+            // one write lock of the file, so on SQLite the fault counts as struck when it holds
+            // this lock.
             LockStore(_) if world.place.sql.is_postgres() => world.place.sql.number(
                 "select cast(count(*) as text) from pg_locks where not granted \
                  and relation = 'claims'::regclass",
@@ -310,11 +311,11 @@ impl ActiveFault {
         proxy.as_ref().context("the server has no proxy in front")
     }
 
-    /// Freezes a worker on a SQLite file while it has messages in flight. RabbitMQ delivers
-    /// messages up to the prefetch even to a frozen worker, but a worker on a SQLite file leases
-    /// messages itself, and most of the time has none in flight. Therefore both workers are stopped
-    /// until events have arrived, both resume, and one is frozen soon after. It must not be frozen
-    /// in the middle of a write, because it would then block all other processes.
+    /// Freezes a worker on a SQLite file while it has messages in flight. Such a worker leases its
+    /// messages itself, and most of the time it has none. (RabbitMQ delivers messages even to a
+    /// frozen worker.) Therefore both workers are stopped until events have arrived. Then both
+    /// resume, and one is frozen soon after. It must not be frozen in the middle of a write,
+    /// because it would then block all other processes.
     fn freeze_with_work(&mut self, world: &mut World) -> Result<()> {
         for _ in 0..FREEZES {
             each_worker(world, "STOP")?;

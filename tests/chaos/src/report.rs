@@ -26,8 +26,10 @@ pub const SIMULATION: &str = "simulation";
 /// this text instead.
 pub const UNCAUGHT: &str = "NOTHING";
 
-/// The folder of the results (`FOLDER`), and the file in it (`FILE`).
+/// The folder of the results.
 const FOLDER: &str = "target/chaos";
+
+/// The file with the results.
 const FILE: &str = "target/chaos/results.json";
 
 /// The results of cases, soaks and mutants.

@@ -26,8 +26,8 @@ use hookbox_testkit::chance::Chance;
 /// its cause.
 const ROUND: Duration = Duration::from_secs(50);
 
-/// How often a second fault is inflicted together with a first one: on average once in this many
-/// times, if the first fault has a duration. About half of all faults have a duration.
+/// During a fault that has a duration, a second fault is inflicted once in this many times on
+/// average. About half of all faults have a duration.
 const ONE_OF: u64 = 2;
 
 /// The number of requests to each ingest in the first round. A later round sends as many requests
@@ -39,9 +39,9 @@ const FIRST: u32 = 1_500;
 pub struct SoakResult {
     pub figures: Figures,
     pub rounds: u32,
-    /// The number of times that each fault had an effect.
+    /// The number of times that each fault struck (disturbed what it affects).
     pub faults: BTreeMap<String, u64>,
-    /// The number of times that two faults had an effect at the same time.
+    /// The number of times that two faults struck at the same time.
     pub together: u64,
     /// The most threads, open files and memory that any process used.
     pub used: Used,
@@ -177,8 +177,8 @@ fn some(given: &RunContext<'_>, chance: &mut Chance) -> Vec<Fault> {
 }
 
 /// Inflicts one or two faults, the second while the first lasts. Returns for each fault whether it
-/// had an effect, and for how many milliseconds an ingest was stopped. The fault that ends first is
-/// healed first. A process that drains is waited for last.
+/// struck, and for how many milliseconds an ingest was stopped. The fault that ends first is healed
+/// first. A process that drains is waited for last.
 fn strike(
     given: &RunContext<'_>,
     world: &mut World,
@@ -203,7 +203,7 @@ fn strike(
 }
 
 impl SoakResult {
-    /// Counts the faults that had an effect.
+    /// Counts the faults that struck.
     fn note(&mut self, faults: &[Fault], struck: &[bool]) {
         for (fault, struck) in faults.iter().zip(struck) {
             *self.faults.entry(fault.kind()).or_default() += u64::from(*struck);

@@ -19,19 +19,29 @@ const DELIVER: Method = [0, 60, 0, 60];
 const CANCEL: Method = [0, 60, 0, 30];
 const CANCEL_OK: Method = [0, 60, 0, 31];
 
-/// The option bits of AMQP methods: `PASSIVE` and `DURABLE` for declarations, and `NO_ACK` for
-/// consumers.
+/// The option bit of a declaration that only reads the state of a queue.
 const PASSIVE: u8 = 1;
+
+/// The option bit of a declaration whose queue or exchange survives a restart of the broker.
 const DURABLE: u8 = 2;
+
+/// The option bit of a consumer whose messages need no acknowledgement.
 const NO_ACK: u8 = 2;
 
-/// The flags of the properties that a message may have, in the order of the properties' values. The
-/// values are short strings (`TEXTS_*` and `MESSAGE_ID`), a table (`HEADERS`), and numbers of one
-/// byte (`BYTES`). The properties that follow the message id are not read.
+/// A message has a flag for each of its properties, and then their values in the same order. These
+/// are the flags of the first two properties, whose values are short strings.
 const TEXTS_BEFORE_HEADERS: [u16; 2] = [1 << 15, 1 << 14];
+
+/// The flag of the headers of a message, which are a table.
 const HEADERS: u16 = 1 << 13;
+
+/// The flags of the two properties after the headers, whose values are numbers of one byte.
 const BYTES: [u16; 2] = [1 << 12, 1 << 11];
+
+/// The flags of the three properties before the message id, whose values are short strings.
 const TEXTS_BEFORE_ID: [u16; 3] = [1 << 10, 1 << 9, 1 << 8];
+
+/// The flag of the message id, which is a short string. Later properties are not read.
 const MESSAGE_ID: u16 = 1 << 7;
 
 /// An exchange with a queue. Both are durable. Nothing deletes them: they stay until the broker is

@@ -17,8 +17,10 @@ use crate::world::World;
 /// How long an answer takes while the target is slow. It is less than the time limit of a call.
 const SLOW: Duration = Duration::from_millis(1_500);
 
-/// The answer of a busy target, and the pause in seconds that it asks for in this answer.
+/// The answer of a busy target, which asks for a pause of [`BUSY_PAUSE`].
 const BUSY: &str = "429 Too Many Requests\r\nretry-after: 2";
+
+/// The pause that a busy target asks for, in seconds.
 const BUSY_PAUSE: u64 = 2;
 
 /// The answer of a proxy in front of a service that is down.

@@ -20,8 +20,8 @@ pub type CallsByUid = BTreeMap<String, Vec<TargetCall>>;
 /// The targets of the user routes of a case.
 pub struct Targets {
     routes: UserRoutes,
-    // Fields are dropped in the order of their declaration, and the service must end before the
-    // runtime on which it runs.
+    // Rust drops fields in the order of their declaration. The service must end before the runtime
+    // on which it runs, so it is declared first.
     service: Option<Receiver>,
     runtime: Option<Runtime>,
     exchange: Option<TargetExchange>,

@@ -28,16 +28,16 @@ const FILES_MAX: usize = 256;
 /// build itself takes about 60 MiB.
 const MEMORY_MAX: usize = 256;
 
-/// How many more threads a process may have than it had before the faults. So many more threads are
-/// not a leak, because pools grow to their limits.
+/// How many more threads a process may have after the faults than before them. A difference up to
+/// this number is not a leak, because pools of threads grow to their limits under load.
 const THREADS_MORE_MAX: usize = 12;
 
-/// How many more open files a process may have than it had before the faults. So many more files
-/// are not a leak: they are connections of the load and of the pools.
+/// How many more open files a process may have after the faults than before them. A difference up
+/// to this number is not a leak: it comes from connections of the load and of the pools.
 const FILES_MORE_MAX: usize = 64;
 
-/// How many more MiB of memory a process may use than it used before the faults. So much more
-/// memory is not a leak: the allocator keeps memory from the peak of the load in an arena for each
+/// How many more MiB of memory a process may use after the faults than before them. A difference up
+/// to this number is not a leak: the allocator keeps memory from the peak of the load for each
 /// thread.
 const MEMORY_MORE_MAX: usize = 96;
 

@@ -25,9 +25,9 @@ pub struct UserRoutes {
     /// The most calls that all workers together may have in flight at a target. The calls of a
     /// killed worker count until their leases end.
     pub concurrency: u32,
-    /// Whether a fault of the case may last longer than the time limit of a call, or lose the
-    /// answer to a call. A call without an answer counts as a failed attempt, because the target
-    /// may have received the event.
+    /// Whether calls of the case may get no answer, because a fault lasts longer than their time
+    /// limit or loses the answer. Such a call counts as a failed attempt, because the target may
+    /// have received the event.
     pub may_time_out: bool,
 }
 

@@ -47,9 +47,9 @@ const BETWEEN_KILLS: (u64, u64) = (1_500, 3_500);
 /// seconds.
 const BETWEEN_KILLS_QUICK: (u64, u64) = (600, 1_400);
 
-/// The time for which workers are killed. A lease of a killed worker lasts 22 s, so at most three
-/// leases of an event end without an outcome. After the fourth such lease, the event would be a
-/// dead letter.
+/// For how long workers are killed again and again. A lease ends 22 s after it began, so within
+/// this time at most three leases of one event end without an outcome. A fourth such lease would
+/// make the event a dead letter.
 const KILLS_MAX: Duration = Duration::from_secs(55);
 
 /// The smallest number of kills with which the case counts as run.

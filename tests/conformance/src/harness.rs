@@ -34,11 +34,13 @@ pub trait BrokerHarness: Send + Sync + Sized {
     /// Prepares the broker as `hookbox migrate` does, and stamps it with this identity key.
     async fn stamp(&self, identity: ExpectedIdentity) -> Result<(), OpenError>;
 
-    /// Cuts the connections: no byte passes in either direction, and neither side is notified.
+    /// Cuts the connections between driver and broker. No byte passes, and neither side is
+    /// notified.
     async fn sever(&self);
 
-    /// Drops the answers of the broker, which still receives everything that the driver sends. A
-    /// driver whose connection cannot be cut in one direction does the same as `sever`.
+    /// Drops everything that the broker sends to the driver. The broker still receives everything
+    /// that the driver sends. If a connection cannot be cut in one direction only, this does the
+    /// same as `sever`.
     async fn lose_answers(&self);
 
     /// Makes the queue of route `two` refuse every message until `restore` is called.
@@ -69,8 +71,8 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// Prepares the store as `hookbox migrate` does, and stamps it with this identity key.
     async fn stamp(&self, identity: ExpectedIdentity) -> Result<(), OpenError>;
 
-    /// Does what a handler does: inserts a row into a table without a unique constraint, so that a
-    /// double effect shows.
+    /// Does what a handler does: inserts a row. The table has no unique constraint, so a handler
+    /// that runs twice leaves two rows.
     async fn effect(connection: &mut <Self::Store as Store>::Connection, key: &str);
 
     /// Returns the number of committed rows that `effect` has written with this key.
@@ -95,8 +97,8 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// savepoint.
     async fn undo_to_savepoint(connection: &mut <Self::Store as Store>::Connection, key: &str);
 
-    /// Changes the session, as a faulty handler may. Without a check, hookbox's own statements
-    /// would then have no effect or a wrong one.
+    /// Changes a setting of the session, as a faulty handler may. If hookbox did not check the
+    /// session, its own statements would then have no effect, or a wrong one.
     async fn change_session(connection: &mut <Self::Store as Store>::Connection);
 
     /// Leaves an object in the session that a commit does not remove, for example a temporary

@@ -62,9 +62,9 @@ const VIEWS: &str = "
     where table_name = $1
     order by 1";
 
-/// Converts all large tables in one transaction. Of each table `t`, the stored rows become the
-/// partition `t_first`, which ends at the boundary, and new rows go to the partition `t_second`.
-/// The boundary must be above everything that is stored.
+/// Converts all large tables in one transaction. The stored rows of a table `t` become the
+/// partition `t_first`, which ends at the boundary. New rows go to the partition `t_second`. The
+/// boundary must be above everything that is stored.
 pub async fn partition(world: &PostgresWorld, boundary: &Boundary) {
     let mut connection = world.connect().await;
     let mut statements = vec!["begin".to_owned()];
@@ -122,9 +122,9 @@ async fn definitions(
     rows.unwrap()
 }
 
-/// Drops the first partition of each table, and records in `meta` from which event on receipts are
-/// kept, as every program that drops receipts must do. An empty partition takes the place of each
-/// dropped one, because an old receipt may still be delivered.
+/// Drops the first partition of each table, and puts an empty partition in its place, because an
+/// old receipt may still be delivered. Also records in `meta` the first event whose receipts are
+/// kept. Every program that drops receipts must do that.
 pub async fn drop_first(world: &PostgresWorld, boundary: &Boundary) {
     let mut statements = vec!["begin".to_owned()];
     for (table, key) in LARGE {

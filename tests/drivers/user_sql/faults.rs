@@ -31,8 +31,8 @@ fn numbered(name: &str, number: i64) -> hookbox_event::Envelope {
     event(name, &format!(r#""n":{number}"#))
 }
 
-/// Checks that the event `bad` is a dead letter after one attempt, that the others have no failed
-/// attempt, and that only the others have an effect.
+/// Checks that the event `bad` is a dead letter after one attempt. The other events must have no
+/// failed attempt, and only they must have an effect.
 async fn only_bad_has_failed<B, S>(pair: &Pair<B, S>)
 where
     B: BrokerHarness + 'static,

@@ -1,5 +1,5 @@
-//! Tests statements of a user that write hookbox's own tables. They are prevented only by a role
-//! of the database that lacks the right to write these tables.
+//! Tests statements of a user that write hookbox's own tables. Nothing prevents them but a role of
+//! the database that has no right to write these tables.
 
 use hookbox_conformance::{StoreHarness, envelope};
 use hookbox_testkit::eventually::eventually;

@@ -135,7 +135,7 @@ impl Engine<'_> {
         pool.extend(target.seeds());
         let words = target.words();
         let mut seen = HashSet::new();
-        // The inputs of the corpus are tried before any mutation.
+        // Each thread tries the inputs of the corpus before it mutates any.
         let first = pool.clone();
         let own = self.runs / u64::from(self.threads) + 1;
         for run in 0..own.max(first.len() as u64) {

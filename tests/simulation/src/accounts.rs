@@ -1,7 +1,7 @@
 //! The accept reports that have reached the store, and the rules that they must keep. Each ingest
-//! reports the sequence numbers from 1, without a gap and each number once. It reports a receipt
-//! as accepted only if the broker confirmed it. An ingest that lives reports every receipt that it
-//! answered 200.
+//! reports its sequence numbers from 1, without a gap, and each number once. It reports a receipt
+//! as accepted only if the broker confirmed it. As long as an ingest lives, it reports every
+//! receipt that it answered with 200.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,9 +69,9 @@ impl Accounts {
         self.by_instance.iter().rev().map(one).collect()
     }
 
-    /// Returns the violated rules, given the receipts that the broker confirmed for each route, and
-    /// the sequence number of each receipt in the store. Call it only after all reports have
-    /// arrived.
+    /// Returns the rules that the reports violate. Call it only after all reports have arrived. It
+    /// gets the receipts that the broker confirmed, each with its route, and the sequence number of
+    /// each receipt in the store.
     pub fn check(
         &self,
         confirmed: &BTreeSet<(RouteName, ReceiptId)>,
@@ -96,9 +96,9 @@ impl Accounts {
         found
     }
 
-    /// Returns the imbalances of sequence numbers that the real store drivers detect as well. They
-    /// are: a receipt whose number is above the last number of a closed instance, and two receipts
-    /// with the same number.
+    /// Returns the violations that the real store drivers detect as imbalances: a receipt whose
+    /// sequence number is above the last number of a closed instance, and two receipts with the
+    /// same sequence number.
     fn numbers(&self, numbers: impl Iterator<Item = (ReceiptId, InstanceId, u64)>) -> Vec<String> {
         let mut found = Vec::new();
         let mut by_number = BTreeMap::new();

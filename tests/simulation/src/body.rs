@@ -4,8 +4,8 @@ use bytes::Bytes;
 use hookbox_event::{ContentDigest, Digester, EventId, Scalar, SourceName, scan};
 use serde::{Deserialize, Serialize};
 
-/// How the handler treats an event. In a variant with a number N, the first N attempts fail and
-/// the next one succeeds.
+/// How the handler must treat an event. If a variant has a number N, the first N attempts fail in
+/// this way, and the next one succeeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Plan {
@@ -58,7 +58,7 @@ impl EventBody {
 }
 
 /// Computes the event id and the content digest that a body must get. This code is separate from
-/// the ingest under test, so that a mistake in either shows as a difference.
+/// the code of ingest, so that a mistake in one of them shows as a difference.
 pub(crate) fn identity(source: &SourceName, body: &[u8]) -> (EventId, ContentDigest) {
     match serde_json::from_slice::<EventBody>(body) {
         Ok(said) => {

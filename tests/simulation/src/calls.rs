@@ -10,8 +10,8 @@ use crate::on_route::OnRoute;
 #[derive(Default)]
 pub(crate) struct Calls {
     of: BTreeMap<OnRoute, CallsForEvent>,
-    /// The calls of processes that are alive, each with the number of its process and, on a route
-    /// that applies only the newest event of each key, with the key of its event.
+    /// The calls of living processes: the number of the process, the event on its route, and the
+    /// key of the event if the route applies only the newest event of each key.
     in_flight: Vec<(u64, OnRoute, Option<String>)>,
     /// The number of calls that were begun.
     pub begun: u64,
@@ -77,8 +77,9 @@ impl Calls {
                 call.key
             ));
         }
-        // Only the replay of a done event must repeat the effect. So the key of a later round must
-        // differ if the event was done in between, and must be the same otherwise.
+        // Only the replay of a done event must repeat the effect of the call. So two rounds must
+        // have different idempotency keys if the event was done between them, and the same key
+        // otherwise.
         for (earlier, key) in of.keys.range(..round) {
             let is_wanted_again = of.done.range(earlier..&round).next().is_some();
             if (*key != call.key) != is_wanted_again {
@@ -123,8 +124,8 @@ impl Calls {
         of.succeeded.insert(round);
     }
 
-    /// I1: returns a violation for each event that is done on a route with an effect, although no
-    /// call of its last round had its effect. `done` are all events that are done on such routes.
+    /// I1: `done` are the events that are done on routes with an effect. Returns a violation for
+    /// each of them if no call of its last round had its effect.
     pub fn check<'a>(&self, done: impl Iterator<Item = &'a OnRoute>) -> Vec<String> {
         let without = done.filter(|on| {
             let of = self.of.get(on);

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use hookbox_driver::Rng;
 
-/// A generator of random numbers from a seed. The algorithm is splitmix64: it is small, its numbers
-/// are well distributed, and it needs no library whose next version would change the runs of a
-/// seed.
+/// A generator of random numbers from a seed. The algorithm is splitmix64: it is small, and its
+/// numbers are well distributed. It is not from a library, because the next version of a library
+/// could change the numbers of each seed.
 pub(crate) struct Chance {
     state: Mutex<u64>,
 }
@@ -27,8 +27,8 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    /// Returns a number from 0 up to but not including `bound`, which is at least 1. The slight
-    /// bias of the remainder does not matter here.
+    /// Returns a number from 0 up to but not including `bound`, which is at least 1. The remainder
+    /// makes some numbers slightly more frequent than others, which does not matter here.
     pub fn below(&self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }

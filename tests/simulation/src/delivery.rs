@@ -88,8 +88,7 @@ impl Subscription for QueueSubscription {
     async fn close(self: Box<Self>) {
         self.process.step("close a subscription").await;
         // All acks and releases that were sent before the close have reached the broker by now. A
-        // message that is still in flight stays so until it is settled, or until the process ends
-        // and the message is redelivered.
+        // message in flight can still be settled. It is redelivered when the process ends.
         let mut state = self.process.world.state();
         if let Some(consumer) = state.queues.consumers.get_mut(&self.consumer) {
             consumer.prefetch = 0;

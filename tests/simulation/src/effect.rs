@@ -75,8 +75,8 @@ impl Effect for Notify {
                 tokio::time::sleep(HANG).await;
                 Ok(())
             }
-            // These plans are about the transaction of a handler. A call has no transaction, so for
-            // a call they mean that it does not reach its target, or that the target is busy.
+            // These plans are about the transaction of a handler, and a call has none. For a call
+            // they mean that the target is not reached, or that the target is busy.
             Plan::Swallow(times) if call.epoch <= times => {
                 Err(CallError::target_fault(PlannedFailure))
             }

@@ -20,10 +20,10 @@ macro_rules! faults {
                 match self { $(Fault::$name => $word,)* }
             }
 
-            /// Returns how many times in a thousand opportunities the fault strikes, before the
-            /// scenario of a run scales this rate by a factor from a half to two. The rates are low
-            /// enough for the engines to make progress. A fault with the rate 0 does not strike by
-            /// this chance: other code inflicts it, for example at random times.
+            /// Returns the rate of the fault: how many times it strikes in a thousand
+            /// opportunities. Each run multiplies this by a factor from a half to two. The rates
+            /// are low enough for the engines to make progress. A fault with the rate 0 is
+            /// inflicted by other code, for example at random times.
             pub(crate) fn per_mille(self) -> u64 {
                 match self { $(Fault::$name => $weight,)* }
             }

@@ -13,9 +13,9 @@ use crate::process::Process;
 use crate::store::SimStore;
 use crate::tx::{SimConnection, SimError};
 
-/// The time limit of one run of the handler. Its three steps take at most 5 s, even when each is
-/// slow. Until a failure is recorded, each copy of the message in flight may run the handler once,
-/// so that a handler that hangs delays its event by a multiple of this time.
+/// The time limit of one run of the handler. Its three steps take at most 5 s, even when each of
+/// them is slow. A handler that hangs delays its event by several times this limit, because each
+/// copy of the message in flight may run the handler once before a failure is recorded.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(8);
 
 /// How long a handler hangs: longer than any time limit, even that of a whole batch.
@@ -54,8 +54,8 @@ impl Handler<SimStore> for Apply {
             self.process.name, event.id, self.route, event.attempt
         ));
         let on = (self.route.clone(), event.id);
-        // Attempt 1 follows from the first message of an event. A replay or deferred retry of an
-        // event without attempts is attempt 1 too, but it has a row among the store's retries.
+        // The first message of an event leads to attempt 1. A replay of an event without attempts,
+        // or its deferred retry, also has attempt 1, but then the store has a row for the retry.
         let is_first = event.attempt == 1 && !world.state().tables.retries.contains_key(&on);
         let start = Start {
             receipt: event.receipt,
@@ -148,7 +148,7 @@ impl Handler<SimStore> for ApplyAll {
 
 impl ApplyAll {
     /// Notes that the handler has rolled back the transaction of all these events because of one of
-    /// them. The worker cannot know which event that was, so it may give up each of them.
+    /// them. The worker cannot know which one, so it may make each of them a dead letter.
     fn may_be_orphaned(&self, events: &[Event<EventBody>]) {
         let runs = events.iter().map(|event| HandlerRun {
             on: (self.0.route.clone(), event.id),
@@ -161,8 +161,8 @@ impl ApplyAll {
 }
 
 impl Apply {
-    /// Records a violation if this task runs a handler for the second time although the first run
-    /// has ended its own transaction.
+    /// Records a violation if this task repeats a run of a handler that has ended its own
+    /// transaction.
     fn check_first(&self, run: &HandlerRun) {
         if self.process.has_ended(run, self.id_decides) {
             let name = &self.process.name;
@@ -172,8 +172,8 @@ impl Apply {
         }
     }
 
-    /// Classifies an error of the store as permanent or transient at random, because the author of
-    /// a handler may do so wrongly. The driver's own diagnosis must outrank this class.
+    /// Classifies an error of the store as permanent or transient at random, as the author of a
+    /// handler may do by mistake. The diagnosis of the store's driver must outrank this class.
     fn own(&self, result: Result<(), SimError>) -> Result<(), HandlerError> {
         result.map_err(|error| {
             if self.process.world.chance.percent(50) {

@@ -29,10 +29,9 @@ impl HandlerRun {
         self.attempt == later.attempt && self.is_of(&later.on, &later.body, id_decides)
     }
 
-    /// Returns whether this was a run of the event `on` with this body. Event ids are not
-    /// compared, because a conflict gets a new id when it becomes an event of its own, but keeps
-    /// its body. Where the event id alone decides, all bodies of an event id are one event, so
-    /// equal ids suffice.
+    /// Returns whether this run was for the event `on` with this body. It compares bodies and not
+    /// event ids, because the event of a conflict gets a new id but keeps its body. If the event id
+    /// alone decides, all bodies with one event id are one event, so equal ids are enough.
     pub fn is_of(&self, on: &(RouteName, EventId), body: &Bytes, id_decides: bool) -> bool {
         let is_same = self.body == *body || (id_decides && self.on.1 == on.1);
         self.on.0 == on.0 && is_same

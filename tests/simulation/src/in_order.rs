@@ -10,9 +10,9 @@ use std::thread;
 
 use anyhow::Result;
 
-/// Runs `work` for each number below `of`, and hands each result to `take`, in the order of the
-/// numbers, until `take` breaks or fails. The other threads complete the work that they have begun
-/// by then, and its results are dropped.
+/// Runs `work` for each number below `of`, and hands the results to `take` in the order of the
+/// numbers. It ends when `take` breaks or fails. Work that other threads have begun by then is
+/// completed, and its results are dropped.
 ///
 /// # Errors
 /// The error of `take`.
@@ -32,8 +32,8 @@ pub fn each<R: Send>(
         }
     };
     thread::scope(|scope| {
-        // The channel has room for one result of each thread, so that the threads do not get far
-        // ahead.
+        // The channel has room for one result of each thread. So no thread gets far ahead of the
+        // others.
         let (results, received) = mpsc::sync_channel(threads.get());
         for _ in 0..threads.get() {
             let results = results.clone();

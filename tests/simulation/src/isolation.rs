@@ -1,6 +1,6 @@
-//! Checks which handlers run at the same time in one process. An event that may have ended another
-//! process must run in isolation. Otherwise, if this process ends too, another event that was
-//! running could be taken for the cause.
+//! Checks which handlers run at the same time in one process. An event is suspected if it may have
+//! ended another process, and must then run in isolation. If it ran beside other events and ended
+//! this process too, one of the others could be taken for the cause.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,9 +9,8 @@ use hookbox_driver::{Start, StartCounts};
 use hookbox_event::RouteName;
 use tokio::task::{self, Id};
 
-/// A suspected event, together with the task that has read its start counts. The task matters
-/// because another task of the process may handle a copy of the event without having read the
-/// counts.
+/// A suspected event, and the task that has read its start counts. Another task of the process may
+/// handle a copy of the event without having read the counts, and does not suspect it.
 type Suspect = (Option<Id>, RouteName, Start);
 
 /// The handlers of one process, checked for isolation.
@@ -24,8 +23,8 @@ pub(crate) struct IsolationCheck {
 struct Now {
     /// The suspected events: the store has returned start markers of earlier runs for them.
     suspects: HashSet<Suspect>,
-    /// The handlers that run now: for the number of each run, whether its handler must run in
-    /// isolation.
+    /// The handlers that run now. The key is the number of the run. The value is whether the
+    /// handler must run in isolation.
     running: BTreeMap<u64, bool>,
     number: u64,
 }
@@ -34,8 +33,8 @@ struct Now {
 pub(crate) struct RunningHandler<'a> {
     check: &'a IsolationCheck,
     number: u64,
-    /// Whether this run violates isolation: other handlers run at the same time, and this handler
-    /// or one of the others must run in isolation.
+    /// Whether this run violates isolation: another handler runs at the same time, and one of the
+    /// two must run in isolation.
     pub is_wrong: bool,
 }
 

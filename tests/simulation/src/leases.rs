@@ -24,14 +24,14 @@ pub(crate) struct NewLease {
     pub not_before: Duration,
 }
 
-/// Returns the time of the store's clock at this time since the beginning of the run.
+/// Returns what the store's clock shows at this time since the beginning of the run.
 pub(crate) fn clock(now: Duration) -> Timestamp {
     Timestamp::from_unix_micros(0).saturating_add(now)
 }
 
 impl Retry {
-    /// Returns whether the event has a lease that has not ended. During the lease, only the end of
-    /// its call may be recorded.
+    /// Returns whether the event has a lease that has not ended. Until the lease ends, nothing but
+    /// the end of its call may be recorded for the event.
     pub fn is_leased(&self, now: Duration) -> bool {
         self.leases.target.is_some() && self.not_before > now
     }

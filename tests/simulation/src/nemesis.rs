@@ -1,6 +1,6 @@
 //! Inflicts the faults that strike at random times: outages, broken connections, process deaths,
-//! drains, replays, and undecodable bytes in a queue. Each of the other faults strikes at a
-//! certain call, for example of the broker.
+//! drains, replays, and undecodable bytes in a queue. The other faults are not inflicted here: each
+//! of them strikes at a certain call, for example of the broker.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -19,13 +19,14 @@ pub(crate) struct NewestVersions(BTreeMap<(RouteName, KeyDigest), StoredKey>);
 struct StoredKey {
     /// The newest version among the events of the key that are done.
     version: Option<Version>,
-    /// The event for which a call is in flight, and the time at which the lease of this call ends.
+    /// The event for which a call is in flight. The second value is the time at which the lease of
+    /// this call ends, since the beginning of the run.
     calling: Option<(EventId, Duration)>,
 }
 
 impl NewestVersions {
-    /// Returns the newest version of a key that is done, and the event for which a call is in
-    /// flight.
+    /// Returns two things about a key: the newest version that is done, and the event for which a
+    /// call is in flight.
     pub fn of(
         &self,
         route: &RouteName,

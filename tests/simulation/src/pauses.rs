@@ -17,8 +17,8 @@ const RUNS_PERCENT: u64 = 30;
 
 /// Pauses, resumes and limits routes until the phase of faults is over.
 pub(crate) async fn operate(fleet: &Fleet) {
-    // The operator has a separate generator of random numbers, so that the operator does not change
-    // the numbers that the rest of the run draws.
+    // The operator has a separate generator of random numbers. So the rest of the run draws the
+    // same numbers with and without an operator.
     let chance = Chance::new(fleet.scenario.seed ^ 0x9a05_e5ed);
     if !chance.percent(RUNS_PERCENT) {
         return;

@@ -1,8 +1,8 @@
 //! One simulated process of hookbox, which acts on the broker and the store until it dies.
 //!
-//! A process that dies is not stopped. Instead, it is cut off: each of its calls to the broker or
-//! the store waits for ever, its connections are lost and its transactions end, so that it has no
-//! further effect. Its remaining tasks end with the run.
+//! A process that dies is cut off rather than stopped. Each of its calls to the broker or the store
+//! waits for ever, its connections are lost, and its transactions end. So it has no further effect.
+//! Its tasks end with the run.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,8 +21,8 @@ pub(crate) struct Process {
     pub died: CancellationToken,
     pub world: Arc<World>,
     pub isolation: IsolationCheck,
-    /// Handler runs that ended their own transaction. The store reports this to one task of the
-    /// process, which is stored with the run. The other tasks do not know of it.
+    /// The handler runs that ended their own transaction, each with the task to which the store has
+    /// reported this. The other tasks of the process do not know of it.
     ended: Mutex<Vec<(Option<Id>, HandlerRun)>>,
 }
 
@@ -40,10 +40,10 @@ impl Process {
         })
     }
 
-    /// Records that the store has reported to the current task that a handler ended its own
-    /// transaction. From then on the claim of the event is unlocked. Until the failure is
-    /// recorded, another task may run another copy of the same event, but the current task must
-    /// not run it again.
+    /// Records that a handler ended its own transaction, which the store has reported to the
+    /// current task. From then on the claim of the event is not locked. Another task may run
+    /// another copy of the event until the failure is recorded. The current task must not run the
+    /// event again.
     pub fn note_end(&self, run: HandlerRun) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.push((try_id(), run));
@@ -97,9 +97,9 @@ impl Process {
         self.die();
     }
 
-    /// Counts the end of this process as a process death. Besides a killed process, this also
-    /// applies to a drained process that could not clear its start markers: other processes cannot
-    /// distinguish these markers from those of a killed process.
+    /// Counts the end of this process as a process death. This applies to a killed process. It also
+    /// applies to a drained process that could not clear its start markers, because other processes
+    /// cannot distinguish these from the markers of a killed process.
     pub fn count_as_death(&self) {
         let name = self.name.clone();
         self.world.state().tables.deaths.insert(name);

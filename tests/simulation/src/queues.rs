@@ -34,8 +34,8 @@ pub(crate) struct Queues {
     pub consumers: BTreeMap<u64, Consumer>,
     pub away: bool,
     numbers: u64,
-    /// The receipts that the broker has confirmed, each with the route whose queue has it. An
-    /// ingest may answer 200 only for these.
+    /// The receipts that the broker has confirmed, each with the route in whose queue it is. An
+    /// ingest may answer 200 only for these receipts.
     pub confirmed: BTreeSet<(RouteName, ReceiptId)>,
     /// The messages that the broker moved to the dead-letter queue by itself, with their routes.
     pub gave_up: Vec<(RouteName, Bytes)>,

@@ -13,8 +13,8 @@ use crate::tables::Tables;
 /// How many leases of one attempt the worker allows to end without an outcome.
 const LOST_MAX: u32 = 4;
 
-/// How a round of an event has ended. `failures` counts the failed attempts of the event until
-/// then, those of earlier rounds included.
+/// How a round of an event has ended. `failures` is the number of failed attempts of the event
+/// until then, including those of earlier rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RoundEnd {
     Done { failures: u32 },
@@ -142,10 +142,10 @@ impl RoundRules<'_> {
         is_quarantined && is_within && self.tables.convicted.contains(self.on)
     }
 
-    /// Returns whether an event with this body was quarantined that should have become a conflict,
-    /// because another body has its event id. Until one of the two bodies is stored, the handler
-    /// may run for either of them. If the run for this body kills its process, the event is
-    /// quarantined before it can become a conflict.
+    /// Returns whether an event that should have become a conflict was quarantined. Another body
+    /// has its event id. Until one of the two bodies is stored, the handler may run for either of
+    /// them. If the run for this body kills its process often, the event is quarantined before it
+    /// can become a conflict.
     fn was_killed_as_another_body(&self, expected: RoundEnd, found: RoundEnd) -> bool {
         let said = serde_json::from_slice::<EventBody>(self.body);
         said.is_ok_and(|it| matches!(it.plan, Plan::Kill))
@@ -153,13 +153,13 @@ impl RoundRules<'_> {
             && found.reason() == Some(DeadReason::Quarantined)
     }
 
-    /// Returns whether the event is orphaned because a handler rolled back its own transaction.
-    /// That run may have had this body under another event id, or another body if the id decides.
-    /// If the handler gets all events of a batch at once, the run also had the other events of its
-    /// batch. The worker cannot know which of these events ended the transaction, so it gives up
-    /// all of them. An operator may replay them, and the next round starts after the attempt that
-    /// was counted for this run. No attempt is counted if the event changed before the failure
-    /// could be recorded.
+    /// Returns whether the event is orphaned because a handler rolled back its own transaction. The
+    /// run of that handler is one of the following: a run of this body, perhaps under another event
+    /// id; a run of another body, if the event id alone decides; or a run of a whole batch with
+    /// this event. In a batch the worker cannot know which event ended the transaction, so it gives
+    /// up all of them. The run has counted an attempt, unless the event changed before the failure
+    /// could be recorded. An operator may replay the event, and its next round starts after that
+    /// attempt.
     fn was_rolled_back(&self, before: u32, found: RoundEnd) -> bool {
         let id_decides = self.scenario.on_conflict == OnConflict::Duplicate;
         let failures = found.failures();

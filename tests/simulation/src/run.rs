@@ -18,11 +18,11 @@ use crate::summary::Summary;
 use crate::target_outages;
 use crate::world::World;
 
-/// The virtual time within which all work must drain after the last fault. A handler that hangs to
-/// its time limit in each of four attempts, with a few copies of its message in flight, takes two
-/// or three minutes. A handler that kills its process does so up to ten times for each receipt of
-/// its event, five seconds apart, and an event has up to a dozen receipts where different bodies
-/// count as one event. Everything else takes seconds.
+/// The virtual time within which all work must drain after the last fault. An event whose handler
+/// hangs takes two or three minutes: four attempts that last until the time limit, with a few
+/// copies of its message. An event whose handler kills its process takes up to about ten minutes:
+/// up to ten kills for each receipt, five seconds apart, and up to a dozen receipts where different
+/// bodies are one event. All other events take seconds.
 const LIVENESS: Duration = Duration::from_secs(900);
 
 /// How often the run checks whether all work has drained.
@@ -130,8 +130,8 @@ async fn both_phases(seed: u64, keep_trace: bool) -> RunResult {
     }
 }
 
-/// Waits until no work is left (I15). Returns `None` then. If work is still left after `LIVENESS`,
-/// returns a description of it.
+/// Waits until no work is left (I15), and then returns `None`. If work is left after `LIVENESS`,
+/// returns a description of that work.
 async fn drain(fleet: &Fleet, senders: &mut JoinSet<()>) -> Option<String> {
     let world = &fleet.world;
     let until = Instant::now() + LIVENESS;

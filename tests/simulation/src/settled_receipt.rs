@@ -3,7 +3,7 @@
 use hookbox_driver::Outcome;
 use hookbox_event::{ContentDigest, Envelope, RouteName};
 
-/// The outcome of one receipt that the commit will store.
+/// The outcome of one receipt. The commit of the open transaction will store it.
 pub(crate) struct SettledReceipt {
     pub route: RouteName,
     pub envelope: Envelope,

@@ -1,24 +1,24 @@
-//! Which process has counted which start of a handler in the store, and when the deaths of these
-//! processes justify a quarantine.
+//! Which process has counted which start of a handler in the store, and how many deaths of these
+//! processes allow a quarantine.
 
 use hookbox_driver::{Start, StartKind};
 use hookbox_event::{Envelope, RouteName};
 
 use crate::tables::Tables;
 
-/// An event may be quarantined after this many processes have died while it ran in isolation, if
-/// each of these processes had completed another event earlier. A drain is not a process death,
-/// even when it is cut short.
+/// After this many process deaths an event may be quarantined. A death counts here if the event ran
+/// in isolation and the process had completed another event before. A drain is not a death, even if
+/// it is cut short.
 const PROVEN_DEATHS: usize = 3;
 
-/// An event may be quarantined in any case after this many processes have died while it ran in
-/// isolation, even if none of them had completed another event earlier.
+/// After this many process deaths an event may be quarantined in any case. A death counts here if
+/// the event ran in isolation, even if the process had completed no other event before.
 const ALL_DEATHS: usize = 10;
 
 impl Tables {
-    /// Records that the store has counted a start. A process counts a start once. If a process got
-    /// no answer, it repeats the call. The store then counts the repetition as a new start if
-    /// another process has counted a start of the event in the meantime.
+    /// Records that the store has counted a start. A process counts a start once. If it got no
+    /// answer, it repeats the call. The store counts this repetition as a new start if another
+    /// process has counted a start of the event since the first call.
     pub fn started(&mut self, on: (RouteName, Start), name: &str, kind: StartKind) {
         let again = (on.0.clone(), on.1, name.to_owned());
         let starters = self.starters.entry(on).or_default();
@@ -39,11 +39,11 @@ impl Tables {
     /// Records that an event is quarantined, and returns whether enough processes have died while
     /// it ran in isolation.
     ///
-    /// The store knows only the last process that counted a start. So two kinds of starts count as
-    /// deaths although no process died. One is a start whose answer was lost: its process cannot
-    /// uncount it once another process has counted a start. The other is the start of one living
-    /// process that waits for its claim. Because of the second kind, the quarantine may come one
-    /// death early.
+    /// The store knows only the last process that counted a start. So it may count two kinds of
+    /// starts as deaths although no process died. First, the answer to a start was lost, and
+    /// another process has counted a start since: then the first start cannot be uncounted. Second,
+    /// a living process has counted a start and still waits for its claim. Because of the second
+    /// kind, the quarantine may come one death early.
     pub fn convict(&mut self, route: &RouteName, envelope: &Envelope) -> bool {
         let start = Start::of(envelope);
         let mut proven = Counted::default();
@@ -86,8 +86,8 @@ impl Counted {
         self.is_one_alive |= !has_died;
     }
 
-    /// Returns the largest number of deaths that a correct store may count: the real ones, and one
-    /// more if a living process has counted a start.
+    /// Returns how many deaths a correct store may count at most. These are the real deaths, and
+    /// one more if a living process has counted a start.
     fn at_most(&self) -> usize {
         self.deaths + usize::from(self.is_one_alive)
     }

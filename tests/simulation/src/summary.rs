@@ -26,8 +26,8 @@ pub struct Summary {
     pub openings: u64,
     /// The number of dead letters.
     pub dead: u64,
-    /// The number of receipts whose body differs from the stored one of their event, on routes
-    /// where the event id alone decides.
+    /// The number of receipts with another body than the stored one of their event. Only routes on
+    /// which the event id alone decides are counted.
     pub other_bodies: u64,
     /// The number of failed attempts.
     pub failures: u64,

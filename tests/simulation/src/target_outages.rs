@@ -11,14 +11,14 @@ use crate::world::World;
 /// The percentage of the runs with external calls in which the target has outages.
 const RUNS_PERCENT: u64 = 50;
 
-/// The shortest and the longest time after which an outage begins or ends, in milliseconds. In the
-/// longest outages, calls for two events meet enough faults for the breaker to open.
+/// An outage begins or ends after a time between these two, in milliseconds. In the longest
+/// outages, calls for two events meet enough faults for the breaker to open.
 const CHANGES_AFTER_MS: (u64, u64) = (300, 9_000);
 
 /// Begins and ends outages until the phase of faults is over.
 pub(crate) async fn inflict(fleet: &Fleet) {
-    // The outages have a separate generator of random numbers, so that the outages do not change
-    // the numbers that the rest of the run draws.
+    // The outages have a separate generator of random numbers. So the rest of the run draws the
+    // same numbers with and without outages.
     let chance = Chance::new(fleet.scenario.seed ^ 0x7a46_e75d);
     if fleet.scenario.calls.is_none() || !chance.percent(RUNS_PERCENT) {
         return;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 
 /// How many of the last lines are kept for the report of a failure. The cause of a violation is
-/// within the last few hundred lines; `--trace` prints all lines.
+/// within the last few hundred lines. With `--trace`, all lines are kept.
 const KEPT: usize = 400;
 
 pub(crate) struct Trace {

@@ -1,6 +1,6 @@
-//! The witness messages, which the broker keeps. Each has a copy of the store's position, so that
-//! hookbox detects that a store or broker was restored from a backup. In a run the store is never
-//! restored and the broker never replaced, so the two must never contradict each other.
+//! The witness messages, which the broker keeps. Each has a copy of the store's position, by which
+//! hookbox detects that a store or a broker was restored from a backup. In a simulated run neither
+//! is ever restored or replaced, so store and broker must never contradict each other.
 //!
 //! Nothing in this file is random: for example, exactly every fifth publish of a witness message
 //! loses its confirm. So a run draws the same random numbers with and without witness messages.
@@ -35,8 +35,9 @@ impl Witnesses {
     ) -> Result<NextWitness, String> {
         let next = self.position(accounts).take(found, now, routes);
         match &next {
-            // `BrokerBehind` can be a race and no violation: since this worker read the broker,
-            // another worker may have published a newer witness message and got its confirm.
+            // `BrokerBehind` can be a race instead of a violation. After this worker read the
+            // broker, another worker may have published a newer witness message and recorded its
+            // confirm.
             NextWitness::Unchanged | NextWitness::Mismatch(Mismatch::BrokerBehind(_)) => {}
             NextWitness::Mismatch(mismatch) => return Err(mismatch.describe()),
             NextWitness::Publish(witness) => self.newest = Some(witness.clone()),
@@ -65,9 +66,9 @@ impl Witnesses {
         self.held.clone()
     }
 
-    /// Checks the end of the run, and returns a violation if there is one. The broker must not
-    /// have a witness message that the store has not committed, and must still have each message
-    /// that it confirmed and that no newer one has replaced.
+    /// Checks the witness messages at the end of a run, and returns a violation if there is one.
+    /// The store must have committed each message of the broker. The broker must still have each
+    /// message that it confirmed, unless a newer one has replaced it.
     pub fn check(&self, accounts: &Accounts) -> Option<String> {
         let mismatch = self
             .position(accounts)

@@ -18,8 +18,8 @@ use crate::queues::Queues;
 use crate::tables::Tables;
 use crate::trace::Trace;
 
-/// The time at which every run begins, in microseconds since 1970. The value does not matter,
-/// except that it is not a round number in any unit, so that a truncated time shows in a test.
+/// The time at which every run begins, in microseconds since 1970. The exact value does not matter.
+/// It is not a round number in any unit, so a test shows if a time is truncated.
 const BEGINNING: i64 = 1_764_000_000_123_456;
 
 pub(crate) struct World {
@@ -74,8 +74,8 @@ impl World {
         self.state().trace.note(what);
     }
 
-    /// Returns the clock of one process, which differs from the virtual time of the run by `offset`
-    /// microseconds.
+    /// Returns the clock of one process. It differs from the virtual time of the run by `offset`,
+    /// which is in microseconds.
     pub fn clock(&self, offset: i64) -> FakeClock {
         let shown = Timestamp::from_unix_micros(BEGINNING + offset);
         FakeClock::running(shown, self.began)

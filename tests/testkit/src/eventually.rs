@@ -19,8 +19,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// state that lasts for a few milliseconds.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(150));
 
-/// After this time the pauses grow with the time that has passed. Only tests with a paused clock
-/// wait for longer, some of them for hours, and short pauses would mean far too many polls.
+/// When a wait has lasted this long, its pauses begin to grow with the time that has passed. Only
+/// tests with a paused clock wait longer, some of them for hours of that clock. With short pauses,
+/// they would poll far too often.
 const LONG: Duration = Duration::from_secs(60);
 
 /// What one poll found: a `bool`, or a `Result` whose `Ok` is the value that the test waits for,

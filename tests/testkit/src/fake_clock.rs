@@ -11,7 +11,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub struct FakeClock {
     shown: Timestamp,
-    /// When the clock showed `shown`; `None` when it stands still.
+    /// The moment at which the clock showed `shown`; `None` when the clock stands still.
     since: Option<Instant>,
     /// After how many reads the clock panics; 0 for never.
     until_panic: AtomicU64,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// A pause lasts this many times as long as the poll before it, within the limits of pauses. So
-/// polls take at most a fifth of the time of a processor, unless the longest pause is too short for
-/// that. The polled code needs the processor, too.
+/// A pause lasts this many times as long as the poll before it, but never less than the shortest
+/// and never more than the longest pause. So polls take a fifth of the time of one processor, and
+/// leave the rest to the polled code. Only a poll with the longest pause after it may take more.
 const PER_COST: u32 = 4;
 
 /// Returns the pause after a poll that took `cost`, from the shortest to the longest one.

@@ -1,5 +1,5 @@
-//! A byte-level TCP proxy in front of a real server. It knows no protocol: it forwards bytes, drops
-//! or delays them, in one or both directions, and cuts connections: at once, in the middle of a
+//! A byte-level TCP proxy in front of a real server. It knows no protocol. It forwards, drops or
+//! delays bytes, in one direction or in both. It cuts connections at once, in the middle of a
 //! frame, or when a client sends certain bytes.
 //!
 //! The proxy uses only threads and the standard library, so that a defect of the async runtime that

@@ -19,7 +19,7 @@ use crate::servers::ReservedPort;
 /// makes at once.
 const BACKLOG: u32 = 1_024;
 
-/// When the service is up again: the time between two tries to listen on its port.
+/// The time between two tries to listen on the port again, after the service was down.
 const LISTEN_AGAIN: Duration = Duration::from_millis(20);
 
 /// The service. Its connections end when it is dropped.

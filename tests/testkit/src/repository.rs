@@ -39,9 +39,9 @@ pub fn cargo_program() -> OsString {
 
 /// Removes from the environment of `command` the variables in which cargo describes the package of
 /// this program. This is needed for every command that runs cargo. Some build scripts, such as the
-/// one of `ring`, must run again when these variables change. If they were not removed, a build
-/// that another program or a terminal has started before would be repeated for these dependencies
-/// and for everything that depends on them.
+/// one of `ring`, run again when these variables have changed since the last build. If this program
+/// passed the variables on, cargo would often build these dependencies, and everything that depends
+/// on them, again after a build from a terminal.
 pub fn without_package(command: &mut Command) -> &mut Command {
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(describes_package) {

@@ -64,7 +64,7 @@ const NOT_A_TABLE: &str = "the value must be a table";
 struct DoesNotFit {
     /// The JSON Pointer to the value; `None` until the deserializer of the value has added it.
     at: Option<String>,
-    /// The unknown key in that value, if the error is about an unknown key.
+    /// The unknown key in the value, if the error is about an unknown key.
     key: Option<String>,
     what: String,
 }

@@ -91,9 +91,9 @@ impl Connections {
             };
             match lease.start(statement, REUSE_DEADLINE).await {
                 Ok(()) => return Ok(lease),
-                // The idle connection opened no transaction, so a new connection tries it. The
-                // other idle connections most likely fail for the same reason, such as a restart of
-                // the server, and are dropped.
+                // The idle connection could not open a transaction, so a new connection is opened
+                // for this. The other idle connections are dropped, because they would most likely
+                // fail for the same reason, such as a restart of the server.
                 Err(_) => {
                     permit = lease.permit;
                     self.forget_idle();

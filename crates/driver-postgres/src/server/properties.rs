@@ -4,8 +4,9 @@
 use hookbox_driver::OpenError;
 use sqlx::{PgConnection, Row};
 
-/// The oldest version that is not refused: `pg_current_xact_id`, by which the guard identifies its
-/// transaction, came with PostgreSQL 13. The tests run on PostgreSQL 15 and newer.
+/// The oldest version of PostgreSQL that is accepted, as the number that the server reports: 13.0.
+/// Older versions lack `pg_current_xact_id`, by which the guard identifies its transaction. The
+/// tests run on PostgreSQL 15 and newer.
 const VERSION_MIN: i32 = 130_000;
 
 /// What the server reports about its version and its settings.

@@ -68,11 +68,10 @@ fn of_database(
     })
 }
 
-/// Returns the server's text if the server has found the error in the text of the statement,
-/// because then its own text names only what the statement names. Returns `None` if the server's
-/// text may contain a value. This is so for an error at run time, as of `$1::regclass`, for which
-/// the server gives no position in the statement, and for an error of a function, for which the
-/// server names the function as the context.
+/// Returns the server's error text if it names only what the statement itself names. Returns `None`
+/// if the text may contain a value, such as personal data. The text is safe when the server gives a
+/// position in the statement and no context. An error at run time, as of `$1::regclass`, has no
+/// position. An error inside a function has the function as its context.
 fn about_statement(error: &dyn DatabaseError) -> Option<String> {
     let error = error.try_downcast_ref::<PgDatabaseError>()?;
     let code = error.code();

@@ -63,8 +63,8 @@ async fn a_database_from_another_server_is_refused_until_it_is_migrated() {
 
 /// Only the newest end has a number that this server has not given yet, as if the old server had
 /// given only a few more numbers. After the move, that end comes before the others, so a reader
-/// that continued after one of these would miss it. The database is moved three times, because the
-/// numbers of a moved database were given by no server.
+/// that continued after one of these would miss it. The database is moved three times, because its
+/// rows have new numbers after each move, and such rows must be moved correctly as well.
 #[tokio::test]
 async fn every_cursor_from_before_a_move_is_refused() {
     let mut world = World::new().await;

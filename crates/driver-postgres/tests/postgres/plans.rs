@@ -85,8 +85,8 @@ async fn a_unit_of_work_does_not_read_whole_tables_that_have_grown() {
     }
     world.store.close().await;
     counted(&world, GROWN + 30 * i64::from(BATCH)).await;
-    // It is right to read the whole of a small table. After the table has grown, even one such read
-    // is a mistake, and it would read at least as many rows as were inserted.
+    // The server may read a small table as a whole. After the tables have grown, it must not. One
+    // such read would show in the count, because it reads at least as many rows as were inserted.
     let read = read_whole(&world).await - before;
     assert!(
         read < GROWN,

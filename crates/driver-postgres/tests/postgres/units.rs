@@ -173,10 +173,10 @@ async fn opposite_orders_cannot_wait_for_each_other() {
     for known in [false, true] {
         let world = World::new().await;
         if known {
-            // Another route has stored the events before, so the batches insert only claims, and
-            // deadlock only if they insert claims in different orders. If the events are not known,
-            // the batches insert event rows first and already wait for each other there. That does
-            // not test the order of the claims.
+            // Another route has stored the events before. So the batches insert only claims, and
+            // deadlock only if they insert claims in different orders. If the events were new, the
+            // batches would already wait for each other when they insert the events, and the order
+            // of the claims would not be tested.
             let mut tx = world.store.begin().await.unwrap();
             for event in 1..=3 {
                 let envelope = envelope(event, event, "{}");

@@ -16,7 +16,7 @@ pub struct ExchangeMessage {
     pub content_type: String,
     /// The AMQP headers of the message, as names with values.
     pub headers: Vec<(String, HeaderValue)>,
-    /// The body.
+    /// The body of the message, byte for byte.
     pub body: Bytes,
 }
 

@@ -23,8 +23,8 @@ pub(super) struct RoundResults {
 /// lapin attaches a returned message to whichever confirm completes next (H2), so returned messages
 /// are recognised by their ids. The broker returns a message before it confirms that message. So
 /// when all confirms of the publish round have arrived, all returned messages are known. If a
-/// confirm is missing, a returned message may be missing as well, and no message of the publish
-/// round counts as published.
+/// confirm is missing, it is not known whether the broker has returned more messages. Then no
+/// message of the publish round counts as published.
 pub(super) fn results(ids: &[String], confirms: Vec<Option<Confirmation>>) -> RoundResults {
     let mut returned = HashSet::new();
     let mut each = Vec::with_capacity(ids.len());

@@ -30,9 +30,9 @@ const SHORT_MAX: usize = 255;
 pub(super) struct Request {
     pub message: ExchangeMessage,
     pub answer: oneshot::Sender<Result<(), ExchangeError>>,
-    /// Whether it is decided if the message is published or given up. The task sets this to `true`
-    /// before it publishes the message, and the caller before it gives up the message. The first of
-    /// the two decides.
+    /// Set to `true` by the task before it publishes the message, or by the caller before it gives
+    /// up the message, whichever is first. The task does not publish a message that the caller has
+    /// given up.
     pub is_decided: Arc<AtomicBool>,
 }
 

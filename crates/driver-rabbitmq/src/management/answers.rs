@@ -1,11 +1,11 @@
 //! Parses responses of the management API. Each JSON object is read as a map, from which only the
 //! needed fields are taken.
 //!
-//! The API combines statistics that several nodes collect. While the members of a queue change, it
-//! repeats a field (RabbitMQ 4.0.5; the last value is the newest). It leaves fields out until they
-//! were collected, or writes null for them, and writes an empty object as an empty list. The other
-//! fields must be read all the same, so a response counts as unreadable only when it is not a list
-//! of objects.
+//! The API combines statistics that several nodes collect, so its responses are irregular. While
+//! the members of a queue change, an object has the same field several times; the last value is the
+//! newest (RabbitMQ 4.0.5). A field is absent or null until its value was collected. An empty
+//! object is written as an empty list. None of this makes a response unreadable. A response is
+//! unreadable only if it contains no list of objects.
 
 use std::collections::BTreeSet;
 

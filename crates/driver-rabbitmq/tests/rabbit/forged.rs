@@ -95,10 +95,10 @@ async fn headers_that_a_publisher_forged_change_nothing() {
     world.finish().await;
 }
 
-/// RabbitMQ keeps the dead-letterings that it finds in the header `x-death`, and adds its own
-/// entries. If the header names the dead-letter queue, RabbitMQ 3.x assumes a cycle and no longer
-/// forwards the message there (H11). All other messages must arrive in the dead-letter queue, and
-/// must name the queue from which they were really dead-lettered.
+/// RabbitMQ keeps the entries that it finds in the header `x-death` of a message, and adds its own.
+/// If a forged entry names the dead-letter queue, RabbitMQ 3.x assumes a cycle and does not forward
+/// the message there (H11). All other messages must arrive in the dead-letter queue, and must name
+/// the queue from which they were really dead-lettered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forged_death_header_neither_names_a_queue_nor_affects_other_messages() {
     let world = World::new().await;

@@ -24,8 +24,8 @@ const ROUNDS_MAX: usize = 10 * ROUNDS;
 
 /// When a message is unroutable, the broker returns it between the confirms of other messages. The
 /// return must not be attributed to one of the other messages (H2). One message in sixteen is
-/// published to no existing queue, or to two queues of which only one exists. In each repetition,
-/// these are other messages.
+/// published to no existing queue, or to two queues of which only one exists. Which messages these
+/// are differs between the repetitions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn among_thousands_of_good_messages_no_unroutable_one_is_ever_ok() {
     let world = World::new().await;

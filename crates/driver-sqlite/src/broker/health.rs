@@ -1,10 +1,10 @@
-//! Records whether the publisher's last write to the file succeeded.
+//! Records whether the most recent write of the publisher to the file succeeded.
 
 use std::sync::{Mutex, PoisonError};
 
 use hookbox_driver::{NotReadyKind, Readiness};
 
-/// The result of the publisher's last write to the file.
+/// The result of the publisher's most recent write to the file.
 #[derive(Default)]
 pub(crate) struct Health {
     trouble: Mutex<Option<String>>,

@@ -49,7 +49,7 @@ struct Keeper {
     settlements: Settlements,
     renewed: Instant,
     polled: Instant,
-    /// Whether the queue may hold a free message, so that a query is worthwhile.
+    /// Whether the queue may hold a message that can be taken. If not, the queue is not queried.
     maybe: bool,
     contended: u32,
 }
@@ -246,8 +246,8 @@ impl Keeper {
     }
 
     fn give_all_back(&mut self) {
-        // Nothing is delivered from now on: replacing the sender closes the deliveries channel, and
-        // the new sender is closed from the start, because its receiver is dropped at once.
+        // From now on nothing is delivered. Dropping the old sender closes the channel of the
+        // deliveries. The new sender takes its place and reaches no receiver.
         self.deliveries = mpsc::channel(1).0;
         self.settlements
             .release_all(self.held.drain().map(|(id, _)| id));

@@ -35,7 +35,7 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    /// Returns the rule as it is at this moment, for leases of this length.
+    /// Returns the rule for the present moment, if leases are configured with this length.
     pub(crate) fn lasting(lease: Duration) -> Self {
         Self {
             now: moment::now(),
@@ -200,8 +200,8 @@ pub(crate) async fn put_back(
 }
 
 /// Puts messages back into their queue after their delivery was dropped unsettled. This delivery
-/// counts against the delivery limit, so that a message that ends every process moves to the
-/// dead-letter queue at last.
+/// counts against the delivery limit. So a message that kills every process which receives it moves
+/// to the dead-letter queue when the limit is reached.
 pub(crate) async fn put_back_counted(
     connection: &mut SqliteConnection,
     token: &Token,

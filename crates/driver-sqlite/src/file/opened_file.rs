@@ -7,9 +7,9 @@
 //!
 //! An inode number is not reused while its file is open. So one connection of this process (see
 //! [`crate::file::readers::Readers`]) has the file open from before the numbers are read until the
-//! driver closes. The same connection makes the comparison of the `-wal` and `-shm` files valid:
-//! while any process has read the database, SQLite neither deletes nor recreates these files. If
-//! their numbers differ, another program replaced them, and commits would go to a write-ahead log
+//! driver closes. The `-wal` and `-shm` files are compared as well. As long as a connection that
+//! has read the database is open, SQLite neither deletes nor recreates these files. So if their
+//! numbers differ, another program has replaced them, and commits would go to a write-ahead log
 //! that no other process reads.
 //!
 //! Once a difference was found, this driver refuses to write until it is restarted. It does not

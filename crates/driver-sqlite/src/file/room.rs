@@ -112,9 +112,9 @@ impl Room {
         self.fits_with(connection, purpose, bytes, is_full).await
     }
 
-    /// Returns an error when no event can be accepted now, because the disk was full at the last
-    /// transaction, or is full by a new measurement that needs no database query. Otherwise returns
-    /// `None`.
+    /// Returns an error when no event can be accepted now: the disk was too full at the most recent
+    /// check, or a new measurement, which needs no database query, finds it too full. Otherwise
+    /// returns `None`.
     pub(crate) fn refusal(&self) -> Option<NoRoom> {
         let full = self.state().accept_full;
         let is_short = |disk: &Disk| !has(disk, Purpose::Accept, 0, 0, full);
@@ -174,9 +174,9 @@ impl Room {
         .fetch_one(connection)
         .await?;
         let file = fs::metadata(&self.path)?;
-        // The smaller one of length and allocated size counts as space that the file has already. A
-        // partly written file may have holes, which still need space, so its length alone would be
-        // too much.
+        // The file already has as much space as its length or its allocated size says, whichever is
+        // smaller. The length alone may be too much, because a file may have holes, which take no
+        // space on the disk yet.
         let written = file.len().min(file.blocks().saturating_mul(BLOCK));
         let growth = u64::try_from(size).unwrap_or(0).saturating_sub(written);
         Ok(growth.min(log))

@@ -10,8 +10,8 @@
 //! - The other turns rotate among the other purposes. So workers that always want the connection
 //!   delay the settlement of messages or an operator's command by a few turns at most.
 //!
-//! So no purpose can starve another. A caller that stops waiting leaves its queue. If it gets the
-//! turn in the same moment, the turn passes on to the next caller at once.
+//! So no purpose can starve another. A caller that stops waiting leaves its queue. If it has been
+//! given the turn in the same moment, the turn passes to the next caller at once.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -135,7 +135,8 @@ fn order(was_publish: bool, last_other: Purpose) -> [Purpose; 4] {
     let [first, second, third] = match last_other {
         Drain => [Process, Operate, Drain],
         Process => [Operate, Drain, Process],
-        // `last_other` is never `Accept`, so this order is that after `Operate`.
+        // `last_other` is never `Accept`. The match needs an arm for it, so it shares that of
+        // `Operate`.
         Operate | Accept => [Drain, Process, Operate],
     };
     if was_publish {

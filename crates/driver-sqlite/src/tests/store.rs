@@ -27,8 +27,9 @@ async fn claims_distinguish_fresh_duplicate_conflict_and_redelivered() {
         would_claim(&store, "a", &contradicting(1)).await,
         Claimed::Conflict
     );
-    // Route `b` has not claimed this event yet. The other body is a conflict there, too, because a
-    // retry on this route would run the handler on the stored body.
+    // Route `b` has not claimed this event yet. But the event is stored with another body than that
+    // of this envelope, and a retry would run the handler on the stored body. So the envelope is a
+    // conflict on route `b`, too.
     assert_eq!(
         would_claim(&store, "b", &contradicting(1)).await,
         Claimed::Conflict

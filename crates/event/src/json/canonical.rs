@@ -12,7 +12,7 @@ pub(super) struct Span {
 }
 
 /// A place in the canonical text: the end of its first `spans` spans. `end` is the end of the last
-/// of these spans when the place was recorded. The span may have become longer since.
+/// of these spans when the place was recorded. That span may have become longer since.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
     spans: usize,

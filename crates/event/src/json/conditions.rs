@@ -40,9 +40,8 @@ enum Check {
     Exists(bool),
     Null(bool),
     OneOf(Vec<Comparand>),
-    /// The canonical form of the text. Each character has one canonical form, which is not the
-    /// beginning of another one. So a string begins with the text exactly if the string's canonical
-    /// form begins with that of the text.
+    /// The canonical form of the text with which a string must begin. It is enough to compare
+    /// canonical forms: each character has exactly one, and none is the beginning of another one.
     Prefix(Vec<u8>),
     Less(ExactNumber),
     Greater(ExactNumber),
@@ -125,8 +124,8 @@ impl Conditions {
     }
 }
 
-/// Returns the index for which a name of a pointer stands in an array; `None` if the name is not an
-/// index (RFC 6901 §4: digits without leading zeros).
+/// Returns the index of the array element that a name in a pointer can mean; `None` if the name is
+/// not an index (RFC 6901 §4: digits without leading zeros).
 fn element_index(token: &str) -> Option<usize> {
     let is_digits = token.bytes().all(|byte| byte.is_ascii_digit());
     let is_plain = is_digits && (token == "0" || !token.starts_with('0'));
@@ -139,9 +138,8 @@ pub(super) struct Decisions<'a> {
     /// Whether each condition holds.
     pub holds: Vec<bool>,
     /// Whether a value was met at each place. A second value at a place means that a key is
-    /// repeated, so no condition on the place will hold, and the second value is not checked.
-    /// Otherwise a body that repeats one key a million times would have the conditions on it
-    /// decided a million times.
+    /// repeated. Then no condition on the place will hold, so the second value is not checked. This
+    /// also limits the work for a body that repeats one key a million times.
     met: Vec<bool>,
     /// Whether each place is known to be ambiguous. All places below an ambiguous place are
     /// ambiguous, too.
@@ -150,8 +148,8 @@ pub(super) struct Decisions<'a> {
 
 impl<'a> Decisions<'a> {
     pub fn new(conditions: &'a Conditions) -> Self {
-        // No value was met yet, so the only conditions that hold are those that demand that no
-        // value exists.
+        // No value was met yet. So of all conditions, only those hold that demand that a value is
+        // absent.
         let holds = |check: &Check| matches!(check, Check::Exists(false));
         Self {
             conditions,

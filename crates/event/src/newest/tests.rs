@@ -75,7 +75,7 @@ fn times_are_compared_by_their_exact_values() {
             "2026-01-01T00:00:00Z",
             Ordering::Greater,
         ),
-        // A point before the hour does not begin the fraction.
+        // The point between date and hour does not begin the fraction of the second.
         (
             "2026-11-26.17:30:00.5Z",
             "2026-11-26T17:30:00.5Z",

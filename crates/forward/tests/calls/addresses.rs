@@ -1,5 +1,5 @@
-//! Tests with names of services that lead to refused addresses, some only after they led to an
-//! allowed one (DNS rebinding).
+//! Tests with names of services that lead to refused addresses. Some of the names lead to an
+//! allowed address first (DNS rebinding).
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ fn public(port: u16) -> Settings {
 }
 
 /// Returns a reply after which the service closes the connection, so that the next call needs
-/// another one.
+/// another connection.
 fn last() -> Reply {
     Reply::answer("200 OK", "connection: close\r\n", "{}")
 }
@@ -67,7 +67,7 @@ async fn a_private_host_that_leads_elsewhere_is_refused() {
     }
 }
 
-/// The name leads to an allowed address at first, and to a refused one at last.
+/// The first two lookups of the name give an allowed address, and the third gives a refused one.
 #[tokio::test]
 async fn each_connection_goes_to_the_address_that_was_checked_for_it() {
     let service = Service::new(|_| last()).await;

@@ -90,8 +90,8 @@ async fn a_status_decides_what_follows() {
 
 #[tokio::test]
 async fn a_busy_service_says_when_to_call_again() {
-    // The second form is a date two minutes after the time of the call. When the answer arrives,
-    // the time that the call took has already passed.
+    // The second header is a date, two minutes after the start of the call. The wait is counted
+    // from the arrival of the answer, so it is shorter by the time that the call took.
     for (header, shortest) in [
         ("retry-after: 120\r\n", 120),
         ("retry-after: Mon, 24 Nov 2025 16:02:00 GMT\r\n", 60),
@@ -196,7 +196,7 @@ async fn a_connection_that_is_lost_before_the_answer_is_a_failure() {
     }
 }
 
-/// The service has taken the event when it has answered 200, whatever it sends afterwards.
+/// A service that answers 200 has taken the event. A body that never ends does not change that.
 #[tokio::test]
 async fn a_body_that_does_not_end_does_not_undo_a_success() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{";

@@ -18,10 +18,10 @@ use tokio::time;
 use crate::service::{Reply, Service, Then};
 use crate::world::{Names, call, client, client_of, failure, localhost, settings};
 
-/// How many calls may be in flight to a target.
+/// How many calls may be in flight to one target at the same time.
 const IN_FLIGHT: usize = 256;
 
-/// A time that is longer than a connection waits for its next request.
+/// A time after which a connection that waits for its next request is closed.
 const TOO_LONG: Duration = Duration::from_secs(5);
 
 #[tokio::test]
@@ -55,8 +55,8 @@ async fn a_connection_that_the_service_closes_is_replaced() {
     }
 }
 
-/// The service closes the connection when the second request has arrived, which looks to the client
-/// as if the request had never arrived.
+/// The service closes the connection when the second request has arrived. The client cannot
+/// distinguish this from a request that never arrived.
 #[tokio::test]
 async fn a_used_connection_that_is_lost_costs_no_attempt() {
     let replies = |number| match number {
@@ -106,7 +106,8 @@ async fn many_calls_run_at_the_same_time() {
     let names = Names::local();
     let client = client_of(&settings(service.address.port()), names.clone());
     let client: Arc<Client> = client.into();
-    // In the second round, the calls use the connections of the first round again.
+    // The loop runs twice. The second time, the calls use the connections that the calls of the
+    // first time have opened.
     for _ in 0..2 {
         let mut calls = JoinSet::new();
         for _ in 0..IN_FLIGHT {
@@ -158,8 +159,8 @@ async fn calls_at_the_same_time_share_a_lookup() {
     for call in calls {
         call.await.unwrap();
     }
-    // The first lookup began before the other calls asked, so one of them makes a second lookup for
-    // the rest.
+    // The first call makes the first lookup. The other calls need a lookup that begins after they
+    // have asked for one, so one of them makes a second lookup for all of them.
     assert_eq!(names.lookups.load(Ordering::SeqCst), 2);
 }
 
@@ -186,7 +187,7 @@ async fn connections_that_wait_for_too_long_are_closed() {
     client.call(&call()).await.unwrap();
     client.close_expired();
     assert_eq!(service.open(), 1);
-    // The service waits for no duration, so the test may move its clock forward.
+    // The service waits for no timer, so the test may pause the clock and move it forward.
     time::pause();
     time::advance(TOO_LONG).await;
     time::resume();

@@ -83,7 +83,7 @@ impl Service {
         Self::at(Ipv4Addr::LOCALHOST.into(), 0, script).await
     }
 
-    /// Starts a service at another address of this machine.
+    /// Starts a service that listens at this address and port.
     pub async fn at(
         ip: IpAddr,
         port: u16,

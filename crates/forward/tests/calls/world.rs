@@ -36,7 +36,7 @@ pub const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_000_000);
 /// A time limit that no call reaches, even on a busy machine.
 pub const LONG: &str = "30 s";
 
-/// A time limit that a test waits for.
+/// A time limit that is so short that a test can wait until it has passed.
 pub const SHORT: Duration = Duration::from_millis(300);
 
 /// A resolver that gives one answer after another, and repeats the last one.

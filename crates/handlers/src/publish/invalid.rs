@@ -39,7 +39,7 @@ pub enum InvalidPublish {
     Header {
         /// The name of the header.
         name: String,
-        /// Why it cannot be sent.
+        /// Why the header cannot be sent.
         why: &'static str,
     },
     /// There are too many headers.
@@ -47,7 +47,7 @@ pub enum InvalidPublish {
     HeaderCount {
         /// The number of headers.
         found: usize,
-        /// The highest number.
+        /// The highest number of headers that is allowed.
         max: usize,
     },
     /// The limits cannot be used.

@@ -36,10 +36,10 @@ pub struct Settings {
     pub repeatable: bool,
 }
 
-/// The only value of `network`.
+/// The only value that the setting `network` can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrivateNetwork {
-    /// The connection need not be encrypted.
+    /// No strangers share the network, so the connection need not be encrypted.
     Private,
 }

@@ -1,7 +1,8 @@
 //! What follows from an error of a statement, by the code that the database gives it.
 //!
-//! The driver of the database comes first: what it reports as a fault of the database (an outage, a
-//! lock, a missing right) stays a fault, whatever this table says.
+//! This table applies only to errors that the database's driver does not recognise as a fault. A
+//! fault of the database (an outage, a lock, a missing right) stays a fault, whatever this table
+//! says.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use hookbox_sql::Dialect;
 use super::invalid::InvalidSettings;
 use super::settings::Classes;
 
-/// What follows from an error.
+/// What follows from an error of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     /// The event is a dead letter at once.
@@ -47,7 +48,8 @@ const POSTGRES: [(&str, Class); 7] = [
     ("42P05", Class::Transient),
 ];
 
-/// SQLite's codes that are not transient. Codes such as 787 are exceptions from their primary code.
+/// SQLite's codes that are not transient. A longer code such as 787 is an exception from its
+/// primary code.
 const SQLITE: [(&str, Class); 5] = [
     // SQLITE_ERROR while a statement runs, such as malformed JSON or an overflow. If the statement
     // cannot be prepared any more, its class is `Pause` instead.
@@ -71,12 +73,12 @@ const DECIDED_POSTGRES: [&str; 10] = ["08", "25", "26", "3F", "40", "42", "53", 
 const DECIDED_SQLITE: [&str; 11] = ["3", "5", "6", "7", "8", "10", "11", "13", "14", "15", "26"];
 
 /// The primary result codes of SQLite that an error can have. An SQLSTATE of PostgreSQL such as
-/// 23505 is refused, because its low byte is none of them.
+/// 23505 is refused in the settings for SQLite, because its low byte is not in this range.
 const PRIMARY_SQLITE: std::ops::RangeInclusive<u16> = 1..=28;
 
 impl Codes {
-    /// Returns the classes of a database's codes. The settings add codes, and outrank those of the
-    /// table.
+    /// Returns the classes of a database's codes. The settings may add codes. For a code that is
+    /// also in the table, the class in the settings applies.
     pub fn new(settings: &Classes, dialect: Dialect) -> Result<Self, InvalidSettings> {
         let known: &[(&str, Class)] = match dialect {
             Dialect::Postgres => &POSTGRES,

@@ -13,15 +13,15 @@ pub enum InvalidSettings {
     /// The file of the statements cannot be read.
     #[error("statements.file: {} cannot be read", path.display())]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why it cannot be read.
+        /// Why the file cannot be read.
         source: std::io::Error,
     },
     /// The text of the statements is too long.
     #[error("statements: the text of {origin} is longer than {max} bytes")]
     TooLong {
-        /// Where the text is.
+        /// Where the text of the statements is: a file, or a key of the config.
         origin: String,
         /// The length of the longest text that is allowed, in bytes.
         max: usize,
@@ -29,7 +29,7 @@ pub enum InvalidSettings {
     /// There are too many statements.
     #[error("statements: {origin} has {found} statements, and at most {max} are allowed")]
     TooMany {
-        /// Where the text is.
+        /// Where the text of the statements is: a file, or a key of the config.
         origin: String,
         /// The number of statements.
         found: usize,
@@ -39,7 +39,7 @@ pub enum InvalidSettings {
     /// The text of the statements cannot be used.
     #[error("{origin}, {wrong}")]
     Text {
-        /// Where the text is.
+        /// Where the text of the statements is: a file, or a key of the config.
         origin: String,
         /// What is wrong in the text, and where. It is not the source of this error, because the
         /// text of this error contains it already.
@@ -51,9 +51,9 @@ pub enum InvalidSettings {
          {known}"
     )]
     UnknownParameter {
-        /// Where the text is.
+        /// Where the text of the statements is: a file, or a key of the config.
         origin: String,
-        /// Where the parameter is.
+        /// The place of the parameter in the text.
         place: Place,
         /// The name of the parameter.
         name: String,
@@ -67,9 +67,9 @@ pub enum InvalidSettings {
          remove `batch`"
     )]
     ForOneEvent {
-        /// Where the text is.
+        /// Where the text of the statements is: a file, or a key of the config.
         origin: String,
-        /// Where the statement is.
+        /// The place of the statement in the text.
         place: Place,
         /// In which form a statement gets the values of a parameter for a batch.
         array: &'static str,
@@ -85,7 +85,7 @@ pub enum InvalidSettings {
     /// A parameter has the name of one that comes from the event.
     #[error("parameters.{0}: every event has a parameter of this name; choose another name")]
     ReservedName(String),
-    /// No statement uses a parameter.
+    /// No statement uses a parameter that the settings define.
     #[error("parameters.{0}: no statement uses it")]
     UnusedParameter(String),
     /// A role is set, but SQLite has no roles.
@@ -97,33 +97,33 @@ pub enum InvalidSettings {
     /// The name of a role to which PostgreSQL cannot switch.
     #[error("role: {0:?} cannot be the name of a role")]
     RoleName(String),
-    /// An entry that is not a code.
+    /// An entry of a list of error codes is not a code.
     #[error("errors.{list}: {code:?} is not {form}")]
     Code {
-        /// The list.
+        /// The name of the list in the settings.
         list: &'static str,
         /// The entry of the list.
         code: String,
         /// The form that an entry must have to be a code.
         form: &'static str,
     },
-    /// A code that hookbox decides about.
+    /// A list has a code whose consequence hookbox decides.
     #[error(
         "errors.{list}: {code} is a fault of the database or of the deployment, and not of an \
          event; hookbox decides what follows from it"
     )]
     DecidedCode {
-        /// The list.
+        /// The name of the list in the settings.
         list: &'static str,
-        /// The code.
+        /// The code, as it is in the list.
         code: String,
     },
-    /// A code in two lists.
+    /// A code is in two lists.
     #[error("errors.{list}: {code} is in another list, too")]
     TwiceCode {
-        /// The list.
+        /// The name of the list in the settings.
         list: &'static str,
-        /// The code.
+        /// The code, as it is in the list.
         code: String,
     },
 }

@@ -16,9 +16,9 @@ use super::statement_error::{StatementError, unfit};
 use super::values::Values;
 use super::{NAME, Sql};
 
-/// The statement that returns whether PostgreSQL reads a backslash in a string without the letter E
-/// as an escape, and not as an ordinary character. From PostgreSQL 19 on there is no such setting,
-/// and a backslash is always an ordinary character.
+/// The statement that returns whether PostgreSQL reads a backslash in a plain string (without the
+/// prefix E) as the start of an escape. From PostgreSQL 19 on, no setting decides that: a backslash
+/// in such a string is always an ordinary character.
 const READS_BACKSLASHES: &str = "select coalesce(
     pg_catalog.current_setting('standard_conforming_strings', true), 'on') <> 'on'";
 
@@ -155,7 +155,8 @@ fn type_of(slot: Slot, is_batch: bool) -> PgTypeInfo {
     }
 }
 
-/// Switches to the role of the settings, if there is one, for the rest of the transaction at most.
+/// Switches to the role that the settings name, if any. The switch ends with the transaction at the
+/// latest.
 async fn set_role(program: &Program, tx: &mut PgConnection) -> Result<(), HandlerError> {
     let Some(role) = &program.role else {
         return Ok(());
@@ -166,7 +167,8 @@ async fn set_role(program: &Program, tx: &mut PgConnection) -> Result<(), Handle
         return Ok(());
     };
     let role = role.clone();
-    // invalid_parameter_value: there is no such role. The driver recognises the other errors.
+    // 22023 (invalid_parameter_value): there is no such role. The driver recognises all other
+    // errors of this statement.
     let is_unknown = code(&source).is_some_and(|code| code == "22023");
     let error = RoleError { role, source };
     Err(if is_unknown {
@@ -220,11 +222,11 @@ fn hint(program: &Program, compiled: &Compiled, code: &str) -> Option<&'static s
         sql.contains("unnest")
     };
     match (code, program.is_batch) {
-        // datatype_mismatch, undefined_function.
+        // 42804 is datatype_mismatch, and 42883 is undefined_function.
         ("42804" | "42883", true) => {
             Some("where each parameter is an array of the values of a batch, to be read by unnest")
         }
-        // undefined_function.
+        // 42883 is undefined_function.
         ("42883", false) if has_unnest() => {
             Some("where each parameter is a single value, because `batch = true` is not set")
         }

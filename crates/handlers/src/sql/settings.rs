@@ -22,8 +22,8 @@ pub struct Settings {
     /// with a value for each event: an array of PostgreSQL, or the text of a JSON array on SQLite.
     #[serde(default)]
     pub batch: bool,
-    /// Whether an event that is done may run again, when an operator replays it: the statements
-    /// then replace what they wrote before (`on conflict … do update`).
+    /// Whether the statements may run again for an event that is done, when an operator replays it.
+    /// They must then replace what they wrote before (`on conflict … do update`).
     #[serde(default)]
     pub repeatable: bool,
     /// The role under which the statements run, only on PostgreSQL. hookbox's own role must be a
@@ -40,7 +40,7 @@ pub struct Settings {
 pub struct Statements {
     /// The file with the text. A relative path is relative to the folder of the config file.
     pub file: Option<PathBuf>,
-    /// The text itself.
+    /// The text of the statements.
     pub text: Option<String>,
 }
 
@@ -48,14 +48,14 @@ pub struct Statements {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parameter {
-    /// The JSON Pointer to its value.
+    /// The JSON Pointer to the value of the parameter.
     pub pointer: Pointer,
-    /// The type of its value. A body with a value of another type is a permanent failure.
+    /// The type of the value. A body with a value of another type is a permanent failure.
     #[serde(rename = "type")]
     pub kind: Kind,
     /// Whether a body in which the value is absent or null is a permanent failure. If not, the
-    /// parameter is null. A pointer with a mistake leads to nothing in every body, so a parameter
-    /// is required unless the settings say that it may be absent.
+    /// parameter is null. A pointer with a mistake finds no value in any body. So the default is
+    /// true: the settings must say if a value may be absent.
     #[serde(default = "required")]
     pub required: bool,
 }
@@ -67,7 +67,8 @@ fn required() -> bool {
 
 /// Codes of errors, each with what follows from the error. On PostgreSQL a code is an SQLSTATE
 /// (`23505`) or a class of them (`23`), on SQLite a result code (`2067`) or a primary one (`19`).
-/// They are added to the codes that hookbox knows, and outrank those.
+/// They are added to the codes that hookbox knows. For a code that hookbox knows too, the settings
+/// decide.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Classes {

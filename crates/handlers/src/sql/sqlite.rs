@@ -17,7 +17,7 @@ use super::statement_error::StatementError;
 use super::values::{Value, Values};
 use super::{NAME, Sql};
 
-/// `SQLITE_ERROR`, the code of an error that has no code of its own.
+/// `SQLITE_ERROR`, the code of all errors for which SQLite has no more specific code.
 const ERROR: &str = "1";
 
 impl Handler<Sqlite> for Sql<Sqlite> {

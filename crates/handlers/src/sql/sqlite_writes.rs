@@ -3,9 +3,9 @@
 //! worker starts.
 //!
 //! `EXPLAIN` lists the operations into which SQLite compiles a statement, with those of all
-//! triggers that it fires, and executes none of them. A table is opened for reading, also for a
-//! foreign key, with another operation than for writing. So a statement that only reads a table of
-//! hookbox is not refused.
+//! triggers that it fires, and executes none of them. SQLite opens a table for reading with one
+//! operation, and for writing with another. The check of a foreign key only reads. So a statement
+//! that only reads a table of hookbox is not refused.
 
 use std::collections::BTreeSet;
 

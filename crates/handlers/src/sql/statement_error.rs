@@ -47,8 +47,8 @@ impl StatementError {
     }
 }
 
-/// Makes the fault of a statement, or of a role, that does not fit the database. The store finds
-/// the fault in the handler's error, so that no attempt is counted and the route pauses.
+/// Makes the fault for a statement, or for a role, that does not fit the database. The store finds
+/// this fault in the handler's error. So no attempt is counted, and the route pauses.
 pub(super) fn unfit(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
     let doing = "run a statement of the handler";
     Fault::new(FaultKind::MissingRight, doing, error)

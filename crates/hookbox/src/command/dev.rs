@@ -27,14 +27,17 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080
 /// The folder for the config, the key and the database. The other commands look for a config there.
 const FOLDER: &str = ".hookbox-dev";
 
-/// The names of the files that `dev` creates.
+/// The name of the config file that `dev` creates.
 const CONFIG: &str = "hookbox.toml";
+/// The name of the file with the key that verifies the requests of the source `begini`.
 const KEY: &str = "begini.key";
+/// The name of the file with the identity key.
 const IDENTITY_KEY: &str = "identity.key";
 
-/// The files of the store and the broker. With two files, ingest does not wait for the write lock
-/// of the file into which workers write.
+/// The name of the SQLite file of the store.
 const STORE: &str = "hookbox.db";
+/// The name of the SQLite file of the broker. It is not the file of the store, so that ingest does
+/// not wait for the write lock of the file into which workers write.
 const BROKER: &str = "broker.db";
 
 /// Arguments of `dev`.

@@ -85,10 +85,10 @@ fn rabbit_options(config: &Config, url: &SecretString, stamping: Stamping) -> ra
     options
 }
 
-/// Refuses a broker with another identity key before the store is stamped, so that store and broker
-/// never have different stamps. If the config has an identity key, a broker whose stamp cannot be
-/// read is refused as well. If the config has no identity key, any other problem of the broker is
-/// reported only after the store was migrated.
+/// Refuses a broker that has the stamp of another identity key. This is done before the store is
+/// stamped, so that store and broker never have different stamps. If the config has an identity
+/// key, a broker whose stamp cannot be read is refused as well. Without an identity key, any other
+/// problem of the broker is reported only after the store was migrated.
 async fn same_identity(config: &Config, stamping: Stamping) -> Result<(), OpenError> {
     let is_keyed = config.identity.is_keyed();
     match &config.broker {

@@ -174,9 +174,9 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
     if !agreed {
         return Ok(exit::FAILED);
     }
-    // Declare even if no queue is missing. An earlier process may have been killed after it had
-    // declared all other queues and before it had declared the anchor queue, which protects the
-    // queue that was declared before it (hazard H14).
+    // Declare even if no queue is missing, because the anchor queue may be missing. It is declared
+    // last, and protects the queue that was declared before it (hazard H14). An earlier process may
+    // have been killed before it declared the anchor queue.
     let rabbitmq::Declaration {
         declared,
         anchor_refused,
@@ -192,8 +192,8 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
 }
 
 /// Converts the error that the broker has no identity stamp into an error about the store, if the
-/// store cannot be reached. Without the store, the broker gets no stamp, because the store may have
-/// events whose ids were computed without the identity key.
+/// store cannot be reached. The broker gets a stamp only if the store can be checked, because the
+/// store may have events whose ids were computed without the identity key.
 fn for_the_store(error: OpenError, store: &Reach<dyn Ledger>) -> OpenError {
     let not_stamped = IdentityMismatch::NotStamped;
     match (error, store) {

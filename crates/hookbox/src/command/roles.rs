@@ -89,8 +89,8 @@ pub async fn run(config: Config, roles: Roles<'_>, log: &Log) -> anyhow::Result<
         tracing::warn!("{warning}");
     }
     // Report a port that is taken, or a certificate that cannot be used, before waiting for any
-    // dependency. The port is released again: until ingest runs, a sender must be refused, and not
-    // connected to a process that does not respond.
+    // dependency. The port is released again until ingest runs. Until then no process would answer
+    // a sender, so its connection must be refused.
     if roles.ingest {
         drop(listen(&config).await?);
     }
@@ -117,8 +117,8 @@ pub async fn serve_roles(
         Some(spooled) => Arc::clone(&spooled.spooling),
         None => Arc::clone(&opened.broker),
     };
-    // All roles are made before any of them is used or shown. So if a role cannot be made, the
-    // process ends before a sender has used it.
+    // All roles are made before any of them is used or shown as ready. So if a role cannot be made,
+    // the process ends before a sender has used it.
     let worker = match &opened.handlers {
         Some(handlers) => match make_worker(&config, handlers, &opened, drain).await? {
             Some(worker) => Some(worker),
@@ -152,7 +152,8 @@ pub async fn serve_roles(
         let times = drain.times();
         running.spawn(serve(bound.listener, ingest, shutdown.clone(), times));
     }
-    // A monitor that has the broker may report "ready", so it gets the broker last.
+    // Once the monitor has the broker, it may report the process as ready. So it gets the broker
+    // last.
     monitored.show(|parts| parts.broker = Some(broker));
     monitored.watch();
     // Dropping this `JoinSet` aborts its task, so the reloader ends when this function returns.
@@ -289,8 +290,8 @@ pub async fn open(
 }
 
 /// How many connections may wait to be accepted (the kernel limits this number to
-/// `net.core.somaxconn`). If so many wait, the kernel of a further client tries again to connect
-/// after a second.
+/// `net.core.somaxconn`). While so many wait, a further client cannot connect, and its kernel tries
+/// again after a second.
 const BACKLOG: u32 = 4096;
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {

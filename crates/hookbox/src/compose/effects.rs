@@ -1,5 +1,6 @@
-//! Makes the effects that come with hookbox from their settings: gives them the secrets, the clock,
-//! the resolver of names, and the options for hookbox's own broker.
+//! Makes the effects that come with hookbox from their settings. Each effect also gets its secrets,
+//! the clock, the resolver of host names, and the options for hookbox's own broker, as far as it
+//! needs them.
 
 use std::sync::Arc;
 

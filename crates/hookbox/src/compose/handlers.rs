@@ -296,7 +296,8 @@ impl Registry {
     /// Returns whether the handler of a route may handle an event a second time.
     pub fn is_repeatable(&self, config: &Config, route: &RouteConfig) -> anyhow::Result<bool> {
         let handler = &route.handler;
-        // Only effects have `is_repeatable`, and they are in both lists, so one list is enough.
+        // Only effects have `is_repeatable`, and every effect is in both lists. So it is enough to
+        // search one of them.
         let kind = self.sqlite.iter().find(|kind| kind.name == handler.kind);
         if let Some(says) = kind.and_then(|kind| kind.is_repeatable.as_ref()) {
             return says(&handler.settings).map_err(|error| anyhow!(error));

@@ -28,9 +28,9 @@ fn selection(route: &RouteConfig) -> Selection {
 }
 
 /// Returns the topics of the other routes that may get the same events as this route. A route is
-/// left out if its conditions and those of this route exclude each other: both get the same event
-/// only if it was received with two different bodies, or under two configs. The event is processed
-/// then as usual, but one route may wait for the transaction of the other.
+/// left out if its conditions and those of this route exclude each other. Both may still get the
+/// same event in two rare cases: it was received with two different bodies, or under two configs.
+/// Each route then processes the event as usual, but may wait for the other route's transaction.
 pub(super) fn shared_topics(config: &Config, route: &RouteConfig) -> Vec<TopicPattern> {
     let this = selection(route);
     let others = config.routes.iter().filter(|it| it.name != route.name);

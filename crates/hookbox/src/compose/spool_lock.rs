@@ -101,9 +101,9 @@ impl SpoolLock {
 }
 
 impl Drop for SpoolLock {
-    /// Unlocks the file. Closing it would not be enough: while another thread starts a process, the
-    /// child has a duplicate of the descriptor between fork and exec. An flock is held until all
-    /// duplicates are closed, or until one of them unlocks it (flock(2)).
+    /// Unlocks the file. Closing the file is not enough if another thread starts a process at this
+    /// moment: until the child process calls exec, it has a copy of the file descriptor. A lock
+    /// taken with flock(2) is held until all copies are closed, or until one of them is unlocked.
     fn drop(&mut self) {
         if let Err(error) = self.file.unlock() {
             let path = self.path.display();

@@ -90,7 +90,7 @@ fn paused(route: &RouteName, pause: &RoutePause) -> String {
     ))
 }
 
-/// Returns why the broker would refuse a publish now.
+/// Returns why the broker would refuse a publish now; `None` if it would take one.
 pub fn broker(parts: &Parts) -> Option<String> {
     match parts.broker.as_ref().map(|broker| broker.readiness()) {
         None => {
@@ -105,7 +105,7 @@ pub fn broker(parts: &Parts) -> Option<String> {
     }
 }
 
-/// Returns why the store cannot be used now.
+/// Returns why the store cannot be used now; `None` if it can be used.
 pub fn store(parts: &Parts, seen: &Observed) -> Option<String> {
     match (&parts.store, &seen.store) {
         (None, _) => Some("the store has not been reached yet".to_owned()),

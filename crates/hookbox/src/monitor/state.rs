@@ -51,7 +51,8 @@ pub struct Needs {
     pub witness: bool,
 }
 
-/// The results of the last polls. Each is `None` before its first poll and after a failed poll.
+/// The results of the last polls. Each is `None` before its first poll. After a failed poll it is
+/// `None` again, except `witness`, which keeps its last result.
 #[derive(Debug, Default, Clone)]
 pub struct Observed {
     /// Whether the store answers, and if not, why.
@@ -70,7 +71,8 @@ pub struct Observed {
     /// How the store and the witness messages at its broker contradict each other: `Some(None)`
     /// when they do not, `None` while they have not been compared.
     pub witness: Option<Option<Mismatch>>,
-    /// For how many seconds committed ends have been held back from programs that read along.
+    /// For how many seconds committed ends have been held back from programs that read them; 0 if
+    /// none are held back.
     pub ends_held_back_s: Option<u64>,
 }
 

@@ -12,8 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::state::Monitor;
 use crate::compose::AnyStore;
 
-/// The interval at which the store is pinged; each ping costs a round trip. The sum of this
-/// interval and [`DEADLINE`] limits how long the store can be unavailable before that is noticed.
+/// The interval at which the store is pinged. Each ping costs a round trip. If the store becomes
+/// unavailable, that is noticed after at most this interval plus [`DEADLINE`].
 const PING_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the store, or the broker, may take to answer one poll before it counts as unavailable.
@@ -31,7 +31,7 @@ const BACKLOG_EVERY: Duration = Duration::from_secs(15);
 const CONTRADICTIONS_EVERY: Duration = Duration::from_secs(600);
 
 /// The deadline of the search for imbalances. On tens of millions of rows the search would take
-/// minutes, and its result is not worth that load.
+/// minutes, so it is cancelled: its result is not worth that load.
 const CONTRADICTIONS_DEADLINE: Duration = Duration::from_secs(120);
 
 /// The interval at which the store is compared with the witness messages at its broker, which show
@@ -43,8 +43,8 @@ const WITNESS_EVERY: Duration = Duration::from_secs(10);
 /// missing.
 const WITNESS_DEADLINE: Duration = Duration::from_secs(8);
 
-/// How many sequence gaps, receipts and imbalances are counted at most. A larger number would be of
-/// no use, because an operator must act even if there is only one.
+/// How many sequence gaps, receipts and imbalances are counted at most, each for itself. An
+/// operator must act even if there is only one, so an exact larger number would be of no use.
 const COUNTED_MAX: u32 = 100;
 
 /// Polls the dependencies until the future is dropped.
@@ -63,8 +63,8 @@ pub async fn watch(monitor: Arc<Monitor>) {
 
 async fn every<F: Future<Output = ()>>(period: Duration, poll: impl Fn() -> F) {
     let mut ticks = interval(period);
-    // After a slow poll, the next poll starts a whole period later, and missed polls are not made
-    // up for.
+    // After a slow poll, the next poll starts a whole period later. Polls that were missed are
+    // skipped.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

@@ -6,9 +6,9 @@ use hookbox_signature::Key;
 
 /// Keys of a running source that stay in use although the config has changed.
 pub enum KeptKeys {
-    /// New keys were read, but the preset or the scheme of the source has changed as well. Preset
-    /// and scheme decide the form of the keys, so the new keys are not valid for the source as it
-    /// runs.
+    /// New keys were read, but they are not valid for the source as it runs. The preset or the
+    /// scheme of the source has changed as well, which needs a restart, and they decide the form of
+    /// the keys.
     WrittenOtherwise(SourceName),
     /// The config no longer contains the source, and the source's keys cannot be read from the
     /// places that the previous config named.
@@ -25,11 +25,14 @@ impl KeptKeys {
 }
 
 /// Merges what runs now (`before`) into the newly read `config`, because some changes need a
-/// restart. The sources stay those of `before`. Each source gets its new keys and its new JSON
-/// Schemas if they can be used, and otherwise keeps its old keys and schemas. The previous
-/// certificate files stay if the new config names none. A source that the config no longer contains
-/// still reads its keys from the previous files. Returns the keys that stay in use although the
-/// config has changed.
+/// restart.
+///
+/// The sources stay those of `before`. Each source gets its new keys and its new JSON Schemas if
+/// they can be used, and otherwise keeps its old ones. A source that the config no longer contains
+/// still reads its keys from the previous files. The previous certificate files stay if the new
+/// config names none.
+///
+/// Returns the keys that stay in use although the config has changed.
 pub fn keep(
     before: Config,
     config: &mut Config,

@@ -1,6 +1,7 @@
 //! Ensures that no key is used by two sources at once, because a request that was captured at one
-//! source would be accepted at the other source. The config check refuses equal keys within a
-//! config. The code here refuses newly read keys that equal a key which stays in use.
+//! source would be accepted at the other source. The config check refuses equal keys within one
+//! config. During a reload, a source may keep an old key. So the code here also refuses a new key
+//! that equals an old key of another source.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,9 +26,9 @@ impl Renewal<'_> {
     }
 }
 
-/// Rejects the newly read keys of a source if another source uses one of them, until no two sources
-/// share a key. Returns the rejections with their reasons. Keys are compared by fingerprints under
-/// a random salt, which is discarded immediately.
+/// Rejects new keys until no two sources share a key: a source keeps its old keys if another source
+/// uses one of its new keys. Returns the reason for each rejection. Keys are compared by
+/// fingerprints under a random salt, which is discarded immediately.
 pub fn keep_apart(renewals: &mut [Renewal<'_>]) -> Vec<String> {
     let mut salt = [0; 32];
     SystemRng.fill(&mut salt);
@@ -40,8 +41,8 @@ pub fn keep_apart(renewals: &mut [Renewal<'_>]) -> Vec<String> {
 }
 
 /// Returns a source whose new keys contain a key of another source, and why its new keys are
-/// rejected. Two sources whose keys in use are equal already are ignored, because rejecting new
-/// keys would not change that.
+/// rejected. If neither of two sources with an equal key has new keys, they are ignored, because
+/// there is nothing to reject.
 fn clash(renewals: &[Renewal<'_>], salt: &[u8; 32]) -> Option<(usize, String)> {
     let mut first: HashMap<[u8; 32], (usize, &Key)> = HashMap::new();
     for (index, renewal) in renewals.iter().enumerate() {

@@ -60,8 +60,8 @@ fn identity(found: &std::fs::Metadata) -> Identity {
 pub struct Watched {
     read: Identities,
     before: Identities,
-    /// Files that differed at every check, and files that are read together with one of them. For
-    /// each file, also the time since which it has differed.
+    /// Files that keep changing, each with the time since which it has differed at every check. A
+    /// file that is read together with such a file is listed as well.
     restless: BTreeMap<PathBuf, Restless>,
 }
 
@@ -86,10 +86,10 @@ pub struct Changes {
 const RESTLESS_MAX: Duration = Duration::from_secs(60);
 
 impl Watched {
-    /// Returns the files that have changed since they were read, once two consecutive checks found
-    /// the same identity. A file that is being written is not returned before that. The same holds
-    /// for files that are valid only together with it, such as a certificate and its key, or the
-    /// files of one folder. Other files are not delayed.
+    /// Returns the files that have changed since they were read. A file is returned once two
+    /// consecutive checks found the same identity, because until then it may still be written.
+    /// Files that are valid only together, such as a certificate and its key, or the files of one
+    /// folder, are returned when none of them changes any more. Other files are not delayed.
     pub fn settled(
         &mut self,
         seen: Identities,

@@ -2,9 +2,11 @@
 //!
 //! The reader of the log may stop reading (a container runtime that restarts, a full disk behind a
 //! pipe). Lines that do not fit into the queue are then dropped and counted, so that no request and
-//! no drain ever waits for the reader. `tracing-appender` was considered and rejected: it limits
-//! the number of lines and not of bytes, and with a full queue at the end of the process it prints
-//! to standard output, which can block or panic in turn.
+//! no drain ever waits for the reader.
+//!
+//! `tracing-appender` was considered and rejected, because it limits the number of lines and not of
+//! bytes. In addition, if its queue is full when the process ends, it prints to standard output,
+//! which can block or panic as well.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,8 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many bytes of lines may be queued: about 15,000 lines, so that no line is dropped while the
-/// reader of the log is slow for a moment.
+/// The most bytes of lines that may be queued. About 15,000 lines fit, so that no line is dropped
+/// while the reader of the log is slow for a moment.
 pub const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A function that returns the line with which a number of dropped lines is reported.
@@ -152,8 +154,8 @@ impl Lines {
         }
     }
 
-    /// A poisoned lock is safe to use: only the function that makes the notice could panic while
-    /// the lock is held, and that function runs before anything is changed.
+    /// Locks the state, even if the lock is poisoned. Only the function that makes the notice could
+    /// panic while the lock is held. It runs before anything is changed, so the state is valid.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -34,7 +34,7 @@ async fn a_body_may_be_as_long_as_the_limit() {
     assert_eq!(world.broker.kept().len(), 1);
 }
 
-/// A body size in bytes. Sockets buffer less, so a sender can finish only if hookbox reads it.
+/// A body size in bytes. Sockets buffer less, so a sender can send it all only if hookbox reads.
 const FAR_TOO_LARGE: usize = 16 * 1024 * 1024;
 
 #[tokio::test]
@@ -237,7 +237,7 @@ async fn one_address_has_so_many_connections() {
     }
 }
 
-/// How many idle connections are opened (`IDLE`), and how many may be open at once (`PLACES`).
+/// How many idle connections the test opens. Only [`PLACES`] connections may be open at once.
 const IDLE: usize = 200;
 const PLACES: usize = 50;
 

@@ -9,9 +9,10 @@ use hookbox_testkit::eventually::eventually;
 use crate::client::{HttpResponse, head, post};
 use crate::world::{EVENT, World, signed};
 
-/// The last byte of the loopback address of the trusted proxy (`PROXY`), and of an address that is
-/// not in `trusted_proxies` (`OTHER`).
+/// The last byte of the loopback address of the trusted proxy.
 const PROXY: u8 = 2;
+
+/// The last byte of a loopback address that is not in `trusted_proxies`.
 const OTHER: u8 = 3;
 
 fn peers(proxies: &[&str], plain: &[&str]) -> Peers {

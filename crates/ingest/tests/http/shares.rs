@@ -82,7 +82,8 @@ async fn a_quarter_of_the_memory_is_kept_for_small_bodies() {
         large.push(unfinished(&world, host, 64 * KIB).await);
     }
     // Each of the twelve bodies lacks one byte. Large bodies may use three quarters of the memory.
-    // Once all other bytes of the twelve bodies have arrived, only 12 bytes are left of that part.
+    // Once the twelve bodies have arrived except for these bytes, only 12 bytes of the three
+    // quarters are free.
     eventually(
         "the twelve requests with unfinished bodies must be in flight",
         async || read(&counters.in_flight) == 12,

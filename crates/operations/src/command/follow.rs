@@ -24,7 +24,7 @@ pub struct EndLine {
     pub cursor: String,
     /// The event id, 32 hex digits.
     pub event: String,
-    /// The number of the event in the tables.
+    /// The event number: the key of the event's rows in all tables of the store.
     pub event_number: i64,
     /// The topic of the event.
     pub topic: String,
@@ -45,8 +45,7 @@ pub struct EndLine {
 /// Committed ends that readers do not get yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HeldBackNote {
-    /// The minimum number of seconds for which the transaction that holds these ends back has been
-    /// open.
+    /// The transaction that holds these ends back has been open for at least this many seconds.
     pub held_back_seconds: u64,
     /// The id of the process of the database server that runs this transaction; null when the id is
     /// not known, or when the transaction is prepared and so has no process.

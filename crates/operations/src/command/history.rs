@@ -13,7 +13,8 @@ pub struct History {
     pub event: String,
     /// The topic of the event.
     pub topic: String,
-    /// The SHA-256 digest of the body in canonical form, in hex.
+    /// The content digest of the body in hex: the SHA-256 digest of its canonical form, or the
+    /// HMAC-SHA-256 under the identity key, if the config has one.
     pub digest: String,
     /// The length of the body in bytes.
     pub body_bytes: u64,
@@ -67,8 +68,8 @@ pub struct Receipt {
     pub instance: String,
     /// The sequence number that the ingest process gave the receipt.
     pub number: u64,
-    /// The digest of this receipt's own body, if the event is stored with another body and the
-    /// action of `on_conflict` for its topic is `duplicate`; otherwise null.
+    /// The digest of this receipt's own body, if it differs from the stored body of the event. A
+    /// receipt has such a body only if `on_conflict` is `duplicate` for the topic. Null otherwise.
     pub other_digest: Option<String>,
     /// When the receipt arrived.
     pub received_at: String,
@@ -85,7 +86,7 @@ pub struct Attempt {
     pub attempt: u32,
     /// "done", or the class of the failure.
     pub outcome: String,
-    /// The error and its causes.
+    /// The error that the attempt ended with, and its causes; null if it succeeded.
     pub error: Option<String>,
     /// How long the attempt took, in milliseconds.
     pub took_ms: u64,

@@ -1,8 +1,8 @@
 //! Pages of a list: cuts the rows that were read to the length of a page, and finds out whether
 //! more rows follow.
 
-/// Returns how many rows to read for a page of `limit` rows: one more than the page shows. The
-/// additional row shows that another page follows, so the rows need not be counted.
+/// Returns how many rows to read for a page of `limit` rows: one more than the page shows. If that
+/// row exists, another page follows, so the rows need not be counted.
 pub(super) fn wanted(limit: u32) -> u32 {
     limit.saturating_add(1)
 }

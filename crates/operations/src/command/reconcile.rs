@@ -80,9 +80,9 @@ pub async fn reconcile(
     report
 }
 
-/// Reads the numbers again after a write-off, and compares them as [`reconcile`] does, but without
-/// a wait: if nothing was in flight before, and every queue is still empty, nothing is in flight
-/// now.
+/// Reads the numbers again after a write-off, and compares them as [`reconcile`] does. No wait is
+/// needed: if nothing was in flight before the write-off, and every queue is still empty, nothing
+/// is in flight now.
 pub async fn reconcile_again(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,

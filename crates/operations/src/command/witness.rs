@@ -14,11 +14,11 @@ use crate::Source;
 const PAUSE: Duration = Duration::from_millis(150);
 
 /// How many readings in a row must find too few witness messages before the broker counts as
-/// restored or emptied. So many readings take two seconds.
+/// restored or emptied. With the pauses between them, the readings take two seconds.
 const READINGS: u32 = 12;
 
-/// How many readings in a row must find no witness message before the broker counts as holding
-/// none. This number applies if the store expects no witness message either.
+/// If the store expects no witness message: how many readings in a row must find none before store
+/// and broker count as agreeing.
 const READINGS_OF_NONE: u32 = 3;
 
 /// Returns how store and broker contradict each other; `None` when they agree.
@@ -42,8 +42,9 @@ pub async fn compare(
         let after = ledger.witness_position().await.map_err(of_store)?;
         match after.compare(before.confirmed, &found) {
             // A store that was restored to a state before its first witness message expects no
-            // witness message. It would agree with a broker whose witness messages another reader
-            // holds for a moment. So an empty reading is repeated.
+            // witness message. So it would seem to agree with a broker whose witness messages
+            // another reader holds for a moment. To find these messages, an empty reading is
+            // repeated.
             None if found.is_empty() && readings < READINGS_OF_NONE => {}
             None => return Ok(None),
             Some(Mismatch::BrokerBehind(_)) if readings < READINGS => {}

@@ -9,9 +9,8 @@ use crate::command::reconcile::{
     WrittenOff,
 };
 
-/// How many seconds must be added to the required time without a change to get the value of
-/// `--wait` that the report recommends. They cover the first reading and the pause between two
-/// polls.
+/// The report recommends a value of `--wait`: the time for which nothing may change, plus this
+/// number of seconds. These seconds cover the first reading and the pause between two polls.
 const WAIT_MORE: u64 = 10;
 
 /// The columns of the table of routes.

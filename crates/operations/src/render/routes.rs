@@ -42,8 +42,8 @@ fn target(name: &str) -> String {
     format!("target {name} is not reached, or asked for a pause: see `hookbox targets list`\n")
 }
 
-/// Formats a line for each reason that may keep all events of the route waiting: a missing right,
-/// and a target that is not reached.
+/// Formats one line for each of two reasons why events of a route wait: a missing right, and a
+/// target that is not reached. Either may concern all events of the route.
 fn deferring(line: &RouteLine) -> String {
     let route = &line.route;
     let of = |number, what: &str| {

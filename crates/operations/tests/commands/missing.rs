@@ -117,7 +117,7 @@ async fn what_is_overdue_where_nothing_waits_is_missing() {
     let overdue = || after(LATE);
     assert!(names(&report(overdue(), queues(0, Some(0)), None).await));
     // A message in flight may contain the receipt. If the broker does not report messages in
-    // flight, such a message must be assumed for as long as a handler may keep a message.
+    // flight, there may be one for as long as a worker may keep a message in flight.
     assert!(!names(&report(overdue(), queues(0, Some(1)), None).await));
     assert!(!names(&report(overdue(), queues(0, None), None).await));
     let too_long = IN_FLIGHT_MAX.as_secs();

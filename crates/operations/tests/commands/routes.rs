@@ -39,7 +39,8 @@ fn request(scope: RouteScope, change: RouteChange) -> RouteRequest {
     }
 }
 
-/// Makes a change without a question, and returns its text and whether the command succeeds.
+/// Makes a change without asking for confirmation. Returns the text of the report, and whether the
+/// command succeeds.
 async fn made(memory: &Memory, scope: RouteScope, what: RouteChange) -> (String, bool) {
     let request = request(scope, what);
     let report = change(memory, &request, &mut Person::default()).await;

@@ -73,7 +73,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Counts the next events after a position by what a replay does with them, as a store does.
+    /// Counts at most `limit` events after a position, by what a replay does with them, as a real
+    /// store does.
     pub fn replay_page(
         &self,
         filter: &ReplayFilter,

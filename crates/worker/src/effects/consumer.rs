@@ -24,9 +24,9 @@ use crate::pause::{Pause, Stopped};
 use crate::route_context::RouteContext;
 
 /// How many messages may be in flight while the target is probed. When a probe fails, the
-/// subscription is closed, and the broker counts a delivery for each message that it had delivered
-/// but this worker had not taken. A single message is always taken. So even an outage of days does
-/// not use up the delivery limit of a message.
+/// subscription is closed. The broker then counts a delivery for each message that it has delivered
+/// and that this worker has not taken yet. If only one message is delivered, it is always taken. So
+/// even an outage of days does not use up the delivery limit of a message.
 const PROBING_PREFETCH: u16 = 1;
 
 /// The consumer of one route with an effect.
@@ -38,7 +38,7 @@ pub(crate) struct EffectConsumer<S: Store> {
 
 /// Why no further messages are taken from a subscription.
 enum TakeEnd {
-    /// The worker drains.
+    /// The worker drains, or an operator has paused the route or set other limits.
     Shutdown,
     /// The state of the gate has changed: calls may be made to the target now, or no longer.
     Changed,
@@ -56,8 +56,9 @@ impl<S: Store> EffectConsumer<S> {
         Self { route, limits }
     }
 
-    /// Takes messages until the shutdown. Then waits until every message that is in flight is
-    /// settled, and until the ends of all calls in flight are recorded, or until the cut.
+    /// Takes messages until the shutdown. Then waits until every message in flight is settled, and
+    /// until the end of every call in flight is recorded. This wait ends early if the drain is cut
+    /// short.
     pub async fn run(self) {
         let (ends, ended) = unbounded_channel();
         let writer = EndWriter {

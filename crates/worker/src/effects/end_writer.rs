@@ -115,7 +115,7 @@ impl<S: Store> EndWriter<S> {
         Ok(())
     }
 
-    /// Changes the state of the gate by what the ends of the calls show about the target.
+    /// Updates the state of the gate: how these calls ended shows whether the target works.
     async fn note_answers(&self, context: &RouteContext<'_, S>, ends: &[CallEnd]) {
         let is_answered = ends.iter().any(|end| match end.answer {
             TargetAnswer::Answered => true,
@@ -151,7 +151,7 @@ fn count<S: Store>(context: &RouteContext<'_, S>, call: &EndedCall, recorded: Ca
             let class = match &end.result {
                 CallResult::Failed(failure) => failure.class,
                 CallResult::Deferred(deferral) => deferral.expired.class,
-                // A success is never recorded as a failure.
+                // This does not occur: the store never records a successful call as failed.
                 CallResult::Done => return,
             };
             record::count_failure(context, of, class, then);

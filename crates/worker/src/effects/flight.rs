@@ -33,7 +33,7 @@ pub(crate) struct LeasedCall {
     /// The key and the version of the event, on a route that applies only the newest event of each
     /// key.
     pub version: Option<VersionedEvent>,
-    /// When the transaction of the lease began.
+    /// When the transaction began that gave the event its lease.
     pub began: Instant,
 }
 

@@ -21,12 +21,12 @@ const WAIT_IN_MEMORY_MAX: Duration = Duration::from_secs(15);
 /// Whether calls may be made to the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Calls {
-    /// Calls may be made.
+    /// Calls may be made to the target.
     Made,
     /// A stop is over, and no call since then was answered yet. The breaker may permit one call at
     /// a time.
     Probing,
-    /// No calls may be made.
+    /// No calls may be made to the target, for this reason.
     Stopped(Stop),
 }
 
@@ -67,8 +67,8 @@ impl Stop {
         })
     }
 
-    /// Returns the stop for the events of a key for which another call is in flight. The stop lasts
-    /// until the present time only, because it is not known when that call ends.
+    /// Returns the stop for the events of a key for which another call is in flight. It is not
+    /// known when that call ends, so the stop names the present time as its end.
     pub fn of_key() -> Self {
         Self {
             until: Instant::now(),
@@ -99,8 +99,8 @@ impl Gate {
     }
 
     /// Notes that calls may be made again, and returns the new state, which is never a stop. The
-    /// caller must use this state. If it read the state afterwards instead, it could read a later
-    /// stop, and would not notice the end of that stop.
+    /// caller must use the returned state. If it read the state later, another task could have
+    /// noted a stop in between, and the caller would not notice when that stop ends.
     pub fn resume(&self) -> Calls {
         let next = |before: Calls| match before {
             Calls::Stopped(_) => Calls::Probing,
@@ -113,7 +113,8 @@ impl Gate {
     pub fn answered(&self) -> bool {
         self.set(|before| match before {
             Calls::Probing => Calls::Made,
-            // In a stop, this is the answer to a call that began before the stop.
+            // If no calls may be made, this call began before the stop. Its answer does not end the
+            // stop.
             Calls::Made | Calls::Stopped(_) => before,
         }) == Calls::Probing
     }

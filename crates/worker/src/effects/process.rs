@@ -35,19 +35,19 @@ const WAITS_FOR_LEASES: Duration = Duration::from_secs(5 * 60);
 /// This time is about as long as a fast call takes. The wait doubles with each further refusal.
 const BUSY_FIRST: Duration = Duration::from_millis(50);
 
-/// The longest wait after such a refusal ([`BUSY_FIRST`]). So it is also about the longest time for
-/// which a call that has become possible is not made.
+/// The longest wait after the store has refused leases in this way ([`BUSY_FIRST`]). A call that
+/// has become possible may be delayed by about this time.
 const BUSY_LONGEST: Duration = Duration::from_secs(2);
 
-/// How often in a row the events of a busy key are refused before they are deferred. With waits
-/// that double from [`BUSY_FIRST`] on, they have waited in memory for most of a second by then,
-/// which is longer than most calls take. A slow call, or the lease of a process that died, may keep
-/// the key busy for minutes. Events that wait in memory for so long would occupy one of the route's
-/// transactions, which events of other keys need.
+/// How often in a row the events of a busy key are refused a lease before they are deferred. The
+/// waits double from [`BUSY_FIRST`] on, so by then the events have waited in memory for most of a
+/// second. Most calls take less. But a slow call, or the lease of a process that died, may keep the
+/// key busy for minutes. Events that wait in memory occupy one of the route's transactions, which
+/// events of other keys need.
 const BUSY_KEY_REFUSALS: u32 = 4;
 
-/// The longest wait of an event that is deferred because its target may not be called. An event
-/// waits longer only if it is known that the target may not be called for longer than this time.
+/// The longest wait of an event that is deferred because no calls may be made to its target. The
+/// event waits longer only if it is known that the target must not be called for a longer time.
 const DEFERRED_MOST: Duration = Duration::from_secs(60);
 
 /// The operation that a fault names when it occurs while the payload of an event is made.
@@ -74,7 +74,8 @@ enum Admission {
 struct Waiting<'e> {
     left: Vec<&'e Envelope>,
     permits: Vec<Permit>,
-    /// When the messages are released, if some events still have no lease and no outcome then.
+    /// The time at which the messages are released, if some events still have no lease and no
+    /// outcome.
     until: Instant,
     /// How often in a row no event was leased because other calls are in flight.
     refusals: u32,

@@ -24,11 +24,11 @@ const DEFERRED_MOST: Duration = Duration::from_secs(60);
 /// outcome.
 const DEFERRED_AGE_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// In place of [`DEFERRED_AGE_MAX`], for a call that was not made, or was dropped, because of this
-/// process. Such an end never counts as an attempt, so there is no limit.
+/// The limit that replaces [`DEFERRED_AGE_MAX`] if this process did not make the call, or dropped
+/// it. The target and the event are not the cause then, so the event may be deferred without limit.
 const OURS_AGE_MAX: Duration = Duration::MAX;
 
-/// The pause of a target that asked for a pause and named no time.
+/// How long no calls are made to a target that asked for a pause without saying how long.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a call ended without success.

@@ -26,12 +26,12 @@ const ANY_NAME: &str = "*";
 /// Where a body does not fit a type, and what the type expects there.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Misfit {
-    /// The tokens of the JSON Pointer to the place, escaped, the last one first.
+    /// The escaped tokens of the JSON Pointer to the place, in reverse order.
     at: Vec<String>,
     what: What,
 }
 
-/// What is wrong at a place.
+/// What is wrong at a place of the body.
 #[derive(Debug, PartialEq, Eq)]
 enum What {
     /// The member at this place is missing.
@@ -147,8 +147,8 @@ impl serde::de::Error for Misfit {
     }
 }
 
-/// Leaves a text to serde_json. If serde_json refuses the text, the error says what the visitor
-/// expects.
+/// Lets serde_json deserialize a value from its text. If serde_json refuses the text, the error
+/// says what the visitor expects.
 macro_rules! by_serde_json {
     ($($method:ident)*) => {
         $(
@@ -335,7 +335,7 @@ impl<'de> MapAccess<'de> for Members<'de> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Misfit> {
-        // A type that takes a value before its name is refused by serde_json, too.
+        // As serde_json does, refuses a type that takes the value of a member before its name.
         let Some((name, instance)) = self.value.take() else {
             return Err(Misfit::new(What::Refused));
         };

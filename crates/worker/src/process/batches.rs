@@ -19,7 +19,7 @@ enum BatchEnd {
     Failed(ReceiptId),
     /// The transaction was rolled back because of one of its events, and it is not known which.
     FailedUnnamed,
-    /// The events must not run together again.
+    /// The events must not run together again. Each of them runs alone next.
     Separate,
 }
 

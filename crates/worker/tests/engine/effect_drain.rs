@@ -81,7 +81,7 @@ async fn a_cut_defers_the_calls_that_it_drops() {
     let began = Instant::now();
     let _running = world.start();
     within("event 1 must be done", || world.is_done(1)).await;
-    // The next worker does not wait for the end of the lease.
+    // The next worker makes the call before the lease of the first call would end.
     assert!(began.elapsed() < 5 * SECOND, "{:?}", began.elapsed());
     assert_eq!(world.calls.epochs(id(1)), [1, 2]);
     assert_one_key(&world, 1);

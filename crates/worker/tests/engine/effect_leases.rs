@@ -113,8 +113,8 @@ async fn a_late_failure_of_an_older_call_changes_nothing() {
     assert_eq!(world.dead(id(1)), None);
 }
 
-/// While the end of another call waits to be recorded, two calls are made for an event, under two
-/// leases.
+/// The ends of the first calls for two events are recorded so late that each event gets a second
+/// call, under a second lease.
 #[tokio::test(start_paused = true)]
 async fn two_ends_of_an_event_are_recorded_one_after_the_other() {
     let world = with_effect(4);
@@ -145,7 +145,7 @@ async fn a_receipt_that_comes_while_its_event_is_leased_is_a_duplicate() {
     })
     .await;
     world.put(&[receipt(1, 3)]);
-    // A copy of the first message, whose acknowledgement was lost.
+    // A copy of the message, as if the acknowledgement of the message had been lost.
     world.put_each([1]);
     within("every message must be acknowledged", || world.is_settled()).await;
     assert_eq!(world.calls.in_flight(), 1);
@@ -173,7 +173,7 @@ async fn a_message_is_redelivered_after_its_events_were_leased() {
     assert_eq!(world.calls.made().len(), 1);
 }
 
-/// The store answers the commit later than a call may begin.
+/// The store answers the commit so late that the call must not begin any more.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_could_begin_only_late_is_not_made() {
     let world = with_effect(4);

@@ -101,14 +101,15 @@ async fn events_of_a_busy_key_keep_no_place_from_other_keys() {
     assert!(running.route().deferred.load(Ordering::Relaxed) >= 1);
 }
 
-/// A refusal by the target is about the whole route, and a busy key only about its own events.
+/// If the target asks for a pause, all events of the route wait. If a key is busy, only the events
+/// of that key wait.
 #[tokio::test(start_paused = true)]
 async fn a_busy_key_hides_no_pause_of_the_target() {
     let world = world(8);
     world.calls.next(id(1), [End::Take(9 * SECOND)]);
     world.calls.next(id(2), [End::Busy(Some(50 * SECOND))]);
     let workers = [world.start(), world.start()];
-    // By then, both workers take messages.
+    // After this second, both workers take messages.
     sleep(SECOND).await;
     world.put(&[of(1, "a", 1), of(2, "b", 1)]);
     let is_down = |running: &Running| running.route().target_down.load(Ordering::Relaxed);

@@ -46,9 +46,10 @@ pub struct State {
     /// The claims that open transactions hold. Each value is the number of the transaction and the
     /// number of its process.
     locks: BTreeMap<On, (u64, u64)>,
-    /// The targets that open transactions hold, in the same form.
+    /// The targets that open transactions hold. The values are of the same form as in `locks`.
     target_locks: BTreeMap<TargetName, (u64, u64)>,
-    /// The keys that open transactions hold, in the same form.
+    /// The keys (of `newest`) that open transactions hold. The values are of the same form as in
+    /// `locks`.
     key_locks: BTreeMap<(RouteName, KeyDigest), (u64, u64)>,
     transactions: u64,
 }

@@ -54,7 +54,7 @@ pub struct World {
     pub limits: Option<TargetLimits>,
     /// Whether there is another route, with a handler.
     pub has_neighbour: bool,
-    /// Whether the other route has an effect with the same target and limits instead.
+    /// Whether there is another route, with an effect that has the same target and the same limits.
     pub has_calling_neighbour: bool,
     processes: AtomicU64,
     began: Instant,

@@ -88,9 +88,9 @@ fn build(units: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Runs cargo with each of these arguments, all at the same time, because most of the tests that
-/// take long wait for deadlines. Where the runs have something to build, cargo lets one build after
-/// the other.
+/// Runs cargo once with each of these lists of arguments, all at the same time. This saves time,
+/// because most long tests only wait for deadlines. If several runs have to build something, cargo
+/// lets them build one after the other.
 fn at_the_same_time(runs: &[Vec<String>], environment: &[(&str, &str)]) -> Vec<Result<Ran>> {
     let one = |words: &[String]| {
         run_cargo(words, environment, |command| {
@@ -113,10 +113,10 @@ fn at_the_same_time(runs: &[Vec<String>], environment: &[(&str, &str)]) -> Vec<R
     })
 }
 
-/// Returns the arguments of each run of cargo. Every run selects the whole workspace, because
-/// another selection has other features, for which cargo would build everything again. Each run
-/// starts one test program after another. While a program waits for a deadline, the other runs
-/// continue, so several runs at the same time take less time than one.
+/// Returns the arguments of each run of cargo. Every run selects the whole workspace. With fewer
+/// packages, cargo would select other features of their dependencies, and would build everything
+/// again. Each run starts one test program after another. While a program waits for a deadline, the
+/// other runs continue, so several runs at the same time take less time than one.
 fn runs(units: &[Vec<String>]) -> Vec<Vec<String>> {
     let test = |words: &[String]| {
         let all = ["test", "--no-fail-fast", "--workspace"];

@@ -44,8 +44,8 @@ const PRINTERS: &[&str] = &[
     "/testing.rs",
 ];
 
-/// The crates that choose the clock and the random number generator which the other crates use, and
-/// the examples, each of which is a whole program.
+/// The crates that choose the clock and the random number generator for all other crates. The
+/// examples are among them, because each example is a whole program.
 const COMPOSERS: &[&str] = &[
     "/examples/",
     "crates/config/",

@@ -8,9 +8,9 @@
 //! What does not count: `mod child;`; a `pub use` (or `pub(crate) use`) of a name that the file
 //! itself does not use; a module that is named without an item in it; everything under
 //! `#[cfg(test)]`, including the files of such modules; and what no path shows, such as a method of
-//! a type or a path in the text of an attribute. So a parent may call its children, or the children
-//! may use what the parent declares, but not both. In both cases the parent may declare its
-//! children and re-export their items.
+//! a type or a path in the text of an attribute. A parent and its child may need each other in one
+//! direction only: the parent may call the child, or the child may use what the parent declares. In
+//! each case the parent may also declare the child and re-export its items.
 
 mod module;
 mod resolve;

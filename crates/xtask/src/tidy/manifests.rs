@@ -7,8 +7,8 @@ const WHAT: &str = "give the version in [workspace.dependencies], and here `work
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut section = Section::Other;
-    // The number of brackets that are still open. Above zero, the line belongs to an array of
-    // several lines and is no entry of its own.
+    // The number of brackets that are still open. While it is above zero, a line continues the
+    // array of an earlier line, and is not an entry.
     let mut open = 0_i32;
     for (number, line) in text.lines().enumerate() {
         let line = line

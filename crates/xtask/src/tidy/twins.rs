@@ -1,5 +1,6 @@
-//! Checks that the drivers of both stores have the same files, and in each file the functions of
-//! the same name in the same order, so that one store is read and changed beside the other.
+//! Checks that the drivers of the two stores have files of the same names, and that functions of
+//! the same name have the same order in them. So people can read and change the two drivers side by
+//! side.
 
 use std::collections::BTreeSet;
 

@@ -11,8 +11,10 @@ use crate::figure::{Figure, Goal, Unit};
 use crate::load::Kind;
 use crate::machine;
 
-/// The memory that a worker and an ingest may need at most, in MiB.
+/// The most memory that a worker may need, in MiB.
 const WORKER_MAX: f64 = 60.0;
+
+/// The most memory that ingest may need, in MiB.
 const INGEST_MAX: f64 = 40.0;
 
 /// The rate of the long queue must be at least this share of the rate of the short queue. A smaller

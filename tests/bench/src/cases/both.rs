@@ -1,8 +1,8 @@
 //! How many events a second are accepted and, at the same time, processed, for five minutes, while
 //! the queue does not grow: 64 connections send as fast as they are answered, but pause while the
 //! queue is longer than about a second of work. Ingest and two workers run, the handler is
-//! `begini`. Each tenth of the time but the first counts as one run, so that the spread of the runs
-//! shows whether the rate stays the same.
+//! `begini`. The time is divided into tenths. The first tenth is a warm-up. Each of the others
+//! counts as one run, and the spread of these runs shows whether the rate stays the same.
 
 use std::time::Duration;
 

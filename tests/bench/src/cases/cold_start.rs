@@ -1,5 +1,5 @@
-//! How long one process with both roles needs from its start to the first answer 200, with a
-//! million events stored in its SQLite file.
+//! How long one process that is ingest and worker needs from its start to the first answer with
+//! status 200, with a million events stored in its SQLite file.
 
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,9 @@
 //! What the conditions of a route (`where`) cost: how many requests a second are accepted by an
 //! ingest whose route has five conditions, divided by the rate of an ingest whose route has none.
-//! Every event satisfies the conditions, so each of them is decided, and both ingests publish the
-//! same batches. The two ingests are measured in turns, and only one of them works at a time. Then
-//! a worker settles the events of both, and the accounting of both must balance.
+//! Every event satisfies all conditions. So every condition is decided for every event, and both
+//! ingests publish the same batches. The two ingests are measured in turns, and only one of them
+//! works at a time. Then a worker settles the events of both, and the accounting of both must
+//! balance.
 
 use anyhow::Result;
 

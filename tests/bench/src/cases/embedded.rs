@@ -1,7 +1,8 @@
-//! One process with both roles on SQLite with `synchronous=FULL`: events accepted and processed a
-//! second, from the first request until the last event has its outcome, and then the latency of
-//! acceptance in an open loop at four fifths of that rate. Broker and store are one file, or two.
-//! With a grown store, the rate is measured once more.
+//! Measures one process that is ingest and worker, on SQLite with `synchronous=FULL`. The first
+//! figure is how many events a second are accepted and processed, from the first request until the
+//! last event has its outcome. The second is the latency of acceptance in an open loop at four
+//! fifths of that rate. Broker and store are in one file, or in two. With a grown store, the rate
+//! is measured once more.
 
 use anyhow::{Context, Result};
 
@@ -97,8 +98,8 @@ impl Load<'_> {
         let began = now();
         let sent = self.bench.runtime.block_on(send(plan))?;
         accounting::wait_settled(&self.deployment, self.bench, self.sent)?;
-        // The wait notices late that the last event has its outcome, and this delay would make the
-        // rate too low. So the rate ends at the last commit.
+        // `wait_settled` notices late that the last event has its outcome. This delay would make
+        // the rate too low, so the rate is computed up to the time of the last commit.
         let commits = self.deployment.store.commits(began);
         let commits = self.bench.runtime.block_on(commits)?;
         let last = commits

@@ -1,7 +1,8 @@
 //! What `newest` costs: how many events two workers commit a second on a route that applies only
-//! the newest event of each key, divided by the rate of a route that applies all. Every event has a
-//! key of its own, so that each is handled, and each writes a row for its key. The two routes are
-//! measured in turns, and only one of them has workers at a time.
+//! the newest event of each key, divided by the rate of a route that applies all. Every event has
+//! another value of the key of `newest`. So no event is stale: each is handled, and each writes a
+//! row for its key. The two routes are measured in turns, and only one of them has workers at a
+//! time.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! Measures two deployments in turns, so that what disturbs the machine for a while affects both.
+//! Measures two deployments in turns, so that a disturbance of the machine affects both of them.
 
 use anyhow::Result;
 

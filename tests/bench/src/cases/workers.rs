@@ -1,6 +1,6 @@
 //! Whether four workers process four times as many events as one worker, with a handler that waits
-//! 20 ms for each event. A trigger of the bench on `begini_scores` sleeps, in place of a handler
-//! that waits for another system.
+//! 20 ms for each event. The wait stands for that of a handler which uses another system. It is
+//! made by a trigger on the table `begini_scores`, which sleeps.
 
 use anyhow::{Context, Result};
 

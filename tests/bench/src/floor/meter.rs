@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// How long one measurement lasts, and how long connections, caches and files warm up before it.
+/// The length of one measurement, `lasts`, and of the time before it, `warm_up`, in which
+/// connections, caches and files warm up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Length {
     pub warm_up: Duration,

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// The length of the text of a receipt id.
+/// The length of the text of a receipt id, in bytes.
 const ID_LENGTH: usize = 36;
 
 /// The largest response that is read, in bytes. The responses of hookbox have fewer than 500.

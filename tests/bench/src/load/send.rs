@@ -80,7 +80,7 @@ pub(crate) struct Answered {
     pub due: f64,
 }
 
-/// What was sent.
+/// The result of sending the requests of a plan.
 #[derive(Default)]
 pub(crate) struct Sent {
     pub accepted: u64,

@@ -2,10 +2,10 @@
 //! test that the hazard still exists. When a canary fails, upstream has fixed the hazard, and the
 //! message of the test says which workaround may be removed.
 //!
-//! H6 and H7 have no canary. H6, that a classic queue confirms before the message is on disk, shows
-//! only when the power fails. H7, that a full disk stops a quorum queue, does not show at every
-//! full disk (`tests/journeys/full_disks.rs` prints whether it did). H11 to H17 are not hazards of
-//! a client library; what hookbox does about each of them has a test of its own.
+//! H6 and H7 have no canary. H6 (a classic queue confirms a message that is not on disk yet) shows
+//! only when the power fails. H7 (a full disk stops a quorum queue) happens at some full disks and
+//! not at others; `tests/journeys/full_disks.rs` prints whether it happened. H11 to H17 are not
+//! hazards of a client library. Other tests check what hookbox does about each of them.
 
 use crate::case::{Case, Proof};
 

@@ -127,8 +127,8 @@ impl RouteCheck<'_> {
         let mut epochs: Vec<u32> = calls.iter().map(|call| call.epoch).collect();
         let routes = self.targets.routes();
         if routes.may_time_out && self.route == UserRoute::Publish {
-            // The broker may read a message that was sent before a freeze only after it has read
-            // the repeated message, because each is on a connection of its own.
+            // A message and its repetition are sent on two connections. After a freeze, the broker
+            // may read the repetition first. So the epochs are sorted here.
             epochs.sort_unstable();
         }
         if !epochs.is_sorted_by(|earlier, later| earlier < later) {
@@ -189,7 +189,8 @@ impl RouteCheck<'_> {
         let sent: BTreeSet<String> = journal.events.keys().map(|it| journal.uid(*it)).collect();
         let mut keys: BTreeMap<&str, &str> = BTreeMap::new();
         for (uid, calls) in self.targets.calls(self.route) {
-            // Another uid that begins with `SIM` is from another journal.
+            // Any other uid that begins with `SIM` belongs to another journal, and is not checked
+            // here.
             let is_ours = journal.is_uid(uid) || !uid.starts_with("SIM");
             if is_ours && !journal.is_partial && !sent.contains(uid) {
                 self.found.add(format!(

@@ -57,8 +57,8 @@ impl Cell {
     }
 
     /// Returns whether `--ci` runs this cell with this seed. A run with `--ci` has no time for all
-    /// cells, so the seed selects one cell of each crash point. Another seed may select another
-    /// pair of broker and store, and the other passing.
+    /// cells, so the seed selects one cell of each crash point. Another seed may select the cell
+    /// for another pair of broker and store, or for the other passing of the crash point.
     pub fn is_in_turn(&self, seed: u64) -> bool {
         let by_pair = match self.pair {
             Pair::RabbitmqPostgres => 0,
@@ -109,8 +109,9 @@ impl Cell {
     }
 
     /// Returns the value of the environment variable that makes a process end itself at the crash
-    /// point. A process drains, or runs a command, only once. To crash at the second passing of the
-    /// crash point of a drain or a command, a second process is therefore needed.
+    /// point. A process drains, or runs a command, only once, so it passes the crash point only
+    /// once. Then the value has no number of the passing; the second passing is that of a second
+    /// process.
     pub fn crash(&self) -> String {
         match self.actor() {
             Actor::Draining(_) | Actor::Migrator | Actor::Operator => self.point.name.to_owned(),

@@ -48,8 +48,9 @@ enum What {
 struct Done {
     what: What,
     file: File,
-    /// For a write the position in the file, for a truncation the new length, and for a sync the
-    /// position in the recording before which all writes are durable.
+    /// A number of bytes. For a write it is the position in the file, and for a truncation the new
+    /// length of the file. For a sync it is the position in the recording before which all writes
+    /// are durable.
     at: u64,
     bytes: Vec<u8>,
     /// The position of the operation in the recording.

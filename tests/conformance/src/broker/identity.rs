@@ -7,8 +7,8 @@ use super::publish;
 use crate::harness::{BrokerHarness, one};
 use crate::identities::{keyed, mismatch};
 
-/// Checks that a broker refuses every identity key except the one with which it was stamped, also
-/// after it was stamped again. Commands that do not read the identity key can open the broker.
+/// Checks that a stamped broker can be stamped again and opened only with the identity key of its
+/// first stamp. A command that does not read the identity key can open the broker too.
 pub async fn a_broker_of_another_identity_key_is_refused<H: BrokerHarness>(world: &H) {
     let opened = world.open_as(keyed(1)).await;
     assert_eq!(mismatch(opened), IdentityMismatch::NotStamped);
@@ -29,8 +29,8 @@ pub async fn a_broker_of_another_identity_key_is_refused<H: BrokerHarness>(world
 }
 
 /// Checks that a broker with messages cannot be stamped with an identity key, because the ids of
-/// their events were computed without one. Afterwards the broker can be used without a key as
-/// before.
+/// the events in these messages were computed without one. Afterwards the broker still opens
+/// without an identity key.
 pub async fn a_broker_with_messages_gets_no_identity_key<H: BrokerHarness>(world: &H) {
     world
         .stamp(ExpectedIdentity::Plain)
@@ -42,8 +42,8 @@ pub async fn a_broker_with_messages_gets_no_identity_key<H: BrokerHarness>(world
     broker.close().await;
     let stamped = world.stamp(keyed(1)).await;
     assert_eq!(mismatch(stamped), IdentityMismatch::PlainEvents);
-    // The reason of this refusal is not checked: a driver may find out whether there are events
-    // only while it stamps.
+    // The reason that the broker gives here is not checked: some drivers find out only while they
+    // stamp that the broker has messages.
     mismatch(world.open_as(keyed(1)).await);
     let broker = world.open_as(ExpectedIdentity::Plain).await;
     let broker = broker.expect("opened");

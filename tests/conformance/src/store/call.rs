@@ -78,7 +78,7 @@ pub async fn a_call_that_is_done_ends_its_event_once<H: StoreHarness>(world: &H)
     Store::close(&*store).await;
 }
 
-/// Checks that the success of an older call ends its event as long as the event has no end: while a
+/// Checks that the success of an older call ends its event if nothing else has ended it: while a
 /// newer call is in flight, and after a newer call has failed.
 pub async fn a_late_success_ends_an_event_without_an_end<H: StoreHarness>(world: &H) {
     let store = world.open().await;
@@ -200,9 +200,8 @@ pub async fn a_failed_call_and_its_dead_letter_appear_together<H: StoreHarness>(
     Store::close(&*store).await;
 }
 
-/// Checks that a deferred call costs no attempt, and that its lease does not count as a lease
-/// without an outcome. If the event is leased and deferred again, it keeps the time of its first
-/// deferral.
+/// Checks that a deferred call costs no attempt, and that its lease counts as one with an outcome.
+/// If the event is leased and deferred again, it keeps the time of its first deferral.
 pub async fn a_deferred_call_costs_no_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let target = target();
@@ -243,8 +242,9 @@ pub async fn a_deferred_call_costs_no_attempt<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a call whose event has been deferred for the greatest allowed time fails while the
-/// breaker of the target is closed. While the breaker is open, the call is deferred again.
+/// Checks an event whose calls have been deferred for the longest time that is allowed. While the
+/// breaker of the target is closed, its next call fails. While the breaker is open, it is deferred
+/// again.
 pub async fn a_deferred_call_expires_while_others_are_answered<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let target = target();
@@ -286,8 +286,8 @@ pub(super) async fn open_breaker<S: Store>(store: &S) -> Vec<Call> {
     calls
 }
 
-/// Checks that what the calls of one worker show about a target holds for all workers: an open
-/// breaker, and a wait that the target asks for.
+/// Checks that all workers share what the calls of one worker show about a target: an open breaker,
+/// and a wait that the target has asked for.
 pub async fn a_breaker_is_shared_by_workers<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let target = target();
@@ -339,8 +339,8 @@ pub async fn targets_are_listed<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks what is stored when the recording of a call's end is cancelled at any point: everything
-/// or nothing. Recording the end again completes it.
+/// Cancels the recording of a call's end at every point. Checks that the store then has the whole
+/// record or nothing of it, and that recording the end again completes it.
 pub async fn the_end_of_a_call_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let target = target();

@@ -11,8 +11,8 @@ use super::{DEAD, fail};
 use crate::envelope;
 use crate::harness::{StoreHarness, one};
 
-/// Checks that the epoch of a lease is higher than the epochs of earlier rounds of the event,
-/// because the receiver rejects calls with an older epoch.
+/// Checks that a lease has a higher epoch than the leases of earlier rounds of its event. The
+/// receiver of the calls rejects a call with an older epoch.
 pub async fn an_epoch_rises_over_replays<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     lease_one(&*store, &envelope("a"), ENDED).await;
@@ -33,9 +33,9 @@ pub async fn an_epoch_rises_over_replays<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that the replay of a dead letter keeps the effect number of its earlier calls, because
-/// one of these calls may have had its effect. The replay of a done event gets a new effect number.
-/// The effect number is a part of the idempotency key.
+/// The effect number is a part of the idempotency key. Checks that the replay of a dead letter
+/// keeps the effect number, because an earlier call for the event may have had its effect. The
+/// replay of a done event gets a new effect number, because the effect must happen again.
 pub async fn only_the_replay_of_a_done_event_has_another_effect<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut epochs = 1..;

@@ -53,8 +53,8 @@ pub async fn effects_and_claim_appear_together<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// H9: PostgreSQL answers the commit of an aborted transaction with a rollback and without an
-/// error. Checks that this does not count as a commit.
+/// H9: when a transaction was aborted, PostgreSQL answers its commit with a rollback and reports no
+/// error. Checks that the store does not take this for a commit.
 pub async fn a_swallowed_error_is_no_commit<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");

@@ -66,8 +66,8 @@ async fn shown<S: Ledger>(store: &S, envelope: &Envelope) -> EventDetail {
     event.expect("the event must exist")
 }
 
-/// Checks that a deferral costs no attempt. The receipt has the outcome `retrying`, and the claim
-/// after the wait is granted the attempt number that was deferred.
+/// Checks that a deferral costs no attempt. The receipt gets the outcome `retrying`. After the
+/// wait, the next claim is granted the same attempt number that was deferred.
 pub async fn a_deferred_event_waits_for_the_same_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     assert_eq!(SOON.on(&*store, &envelope("a")).await, Deferred::Recorded);
@@ -102,8 +102,8 @@ pub async fn a_deferred_event_waits_for_the_same_attempt<H: StoreHarness>(world:
     Store::close(&*store).await;
 }
 
-/// Checks that an event which is deferred several times for the same reason keeps the time of its
-/// first deferral. A deferral for another reason sets a new time.
+/// Checks that an event keeps the time of its first deferral if it is deferred again for the same
+/// reason. A deferral for another reason sets a new time.
 pub async fn a_deferral_keeps_its_beginning<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     SOON.on(&*store, &envelope("a")).await;
@@ -131,8 +131,8 @@ pub async fn a_deferral_keeps_its_beginning<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an event which fails after a deferral has used up the deferred attempt: its next
-/// attempt has the next number.
+/// Checks an event that is deferred and then fails. The failure counts as the deferred attempt, so
+/// the next attempt has the next number.
 pub async fn a_deferral_ends_with_the_next_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     SOON.on(&*store, &envelope("a")).await;
@@ -159,8 +159,8 @@ pub async fn a_deferral_ends_with_the_next_attempt<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks an event that has been deferred for longer than the limit. A further deferral must change
-/// nothing, so that a failure can be recorded instead.
+/// Checks an event that has been deferred for longer than the limit. Another deferral must change
+/// nothing, so that the worker can record a failure instead.
 pub async fn a_deferral_ends_at_its_greatest_age<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let ageless = PutOff {
@@ -182,16 +182,16 @@ pub async fn a_deferral_ends_at_its_greatest_age<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an old copy of a message is not granted the deferred attempt before the retry is
-/// due. The old copy and the message of the retry have the same attempt number. But the message of
-/// the retry is not published before the retry is due, and the store knows that time.
+/// The retry of a deferred event has the same attempt number as the message that was deferred.
+/// Checks that an old copy of this message is not granted the attempt before the retry is due. The
+/// store knows when that is, and the message of the retry is not published earlier.
 pub async fn a_copy_of_a_deferred_event_is_not_granted_early<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     MUCH_LATER.on(&*store, &envelope("a")).await;
     assert_eq!(probe(&*store, &redo(1)).await, Claimed::Redelivered);
     assert_eq!(requeued(&*store).await, []);
-    // An old copy of the message was claimed before the deferral above. It now defers the event
-    // again, for a shorter time.
+    // An old copy of the message was claimed before the deferral above. Its worker now defers the
+    // event again, for a shorter time.
     assert_eq!(SOON.on(&*store, &redo(1)).await, Deferred::Recorded);
     assert_eq!(requeued(&*store).await, [redo(1)]);
     let granted = Claimed::Granted {
@@ -240,7 +240,7 @@ pub async fn copies_of_a_deferred_event_have_one_effect<H: StoreHarness>(world: 
     Store::close(&*store).await;
 }
 
-/// Checks that a deferral changes nothing when the event is meanwhile done, failed, dead, deferred
+/// Checks that a late deferral changes nothing: the event is already done, failed, dead, deferred
 /// or a conflict. The next claim returns which of these it is.
 pub async fn a_deferral_of_what_has_moved_on_changes_nothing<H: StoreHarness>(world: &H) {
     let store = world.open().await;

@@ -63,9 +63,9 @@ pub async fn a_failed_attempt_and_its_dead_letter_appear_together<H: StoreHarnes
     Store::close(&*store).await;
 }
 
-/// Checks an event whose handler ended its own transaction, so that the effects for the event's
-/// first body may be committed. Then a receipt with another body fails. That body must not become
-/// the event's stored body.
+/// Checks an event whose handler ended its own transaction while it processed the first body of the
+/// event. The effects of that run may be committed. Then a receipt of the event with another body
+/// fails. That other body must not become the stored body of the event.
 pub async fn an_orphan_takes_no_other_body<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");
@@ -89,8 +89,8 @@ pub async fn an_orphan_takes_no_other_body<H: StoreHarness>(world: &H) {
         .expect("the event must exist");
     assert_eq!(event.claims[0].state, ClaimState::Running);
     assert_eq!((event.receipts.len(), event.attempts.len()), (0, 0));
-    // `DEAD` names another reason. The event becomes a dead letter with the reason `Orphaned`
-    // nevertheless, because the effects of its handler are committed.
+    // `DEAD` names another reason. But the effects of the handler are committed, so the event
+    // becomes a dead letter with the reason `Orphaned`.
     assert_eq!(
         fail(&*store, &envelope("a"), 1, DEAD).await,
         Recorded::Recorded
@@ -164,8 +164,9 @@ pub async fn undecodable_bytes_are_kept_once<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a dead letter without a receipt is not replayed, whatever its reason is: its event
-/// would wait for a retry that can never be published. It can be discarded and restored.
+/// Checks that a dead letter without a receipt is never replayed, whatever its reason is. After a
+/// replay its event would wait for a retry, and without a receipt no retry can be published. Such a
+/// dead letter can be discarded and restored.
 pub async fn a_dead_letter_without_a_receipt_is_not_replayed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (route, bytes) = (

@@ -52,8 +52,8 @@ pub async fn a_constraint_violation_is_not_ours<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// H8: checks a unit of work whose future is dropped at any point. It must leave nothing behind
-/// that affects another unit of work.
+/// H8: a unit of work is one transaction with all its statements. Checks that a unit of work whose
+/// future is dropped at any point does not affect the next one.
 pub async fn a_cancelled_unit_of_work_affects_no_other<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for micros in [0, 1, 10, 50, 100, 200, 400, 800, 1_600, 3_200] {

@@ -132,8 +132,8 @@ async fn settle_all<S: Store>(store: &S, mut dead_letters: Vec<(Envelope, Outcom
     store.commit(tx).await.expect("committed");
 }
 
-/// Checks that a group works like any other filter, for lists, counts and every change. An event
-/// that is replayed and becomes a dead letter of another cause is in another group.
+/// Checks that a group can be used as a filter of lists, of counts and of every change. If a
+/// replayed event becomes a dead letter with another cause, it is in another group.
 pub async fn a_group_is_a_filter<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for event in ["a", "b"] {
@@ -203,7 +203,7 @@ pub async fn a_group_is_a_filter<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an event which is replayed and becomes a dead letter again keeps the reasons of its
+/// Checks an event that is replayed and becomes a dead letter again. It keeps the reasons of its
 /// earlier dead letters, and the name of the operator who replayed it.
 pub async fn a_dead_letter_keeps_its_earlier_deaths<H: StoreHarness>(world: &H) {
     let store = world.open().await;

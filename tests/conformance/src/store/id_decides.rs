@@ -14,8 +14,8 @@ use super::{DEAD, NOW, done, failure, probe};
 use crate::harness::{StoreHarness, one, two};
 use crate::{another_body, envelope, with_receipt};
 
-/// Returns the received envelope with its body replaced by the body that is stored under its event
-/// id. The worker claims the event with this envelope.
+/// Returns the received envelope with another body: the one that is stored under its event id. A
+/// worker claims the event with the envelope that this returns.
 async fn with_the_stored_body<S: Store>(
     store: &S,
     tx: &mut S::Tx,
@@ -34,9 +34,9 @@ async fn with_the_stored_body<S: Store>(
     }
 }
 
-/// Settles a receipt whose body differs from the body that is stored under its event id. A claim
-/// with the receipt's own body returns a conflict. A claim with the stored body follows, and is
-/// settled with this outcome. Returns the result of the second claim.
+/// Settles a receipt whose body differs from the stored body of its event. The first claim has the
+/// receipt's own body, and returns a conflict. The second claim has the stored body, and is settled
+/// with this outcome. Returns the result of the second claim.
 async fn settle_by_id<S: Store>(
     store: &S,
     route: &RouteName,
@@ -77,8 +77,8 @@ pub async fn another_body_is_a_duplicate_where_the_id_decides<H: StoreHarness>(w
     let claimed = store.claim(&mut tx, &two(), &[&first]).await;
     assert_eq!(claimed.expect("claimed"), [Claimed::Duplicate]);
     store.rollback(tx).await;
-    // The event lists each receipt whose body differed from the stored one, with the digest of the
-    // differing body.
+    // The event lists the receipts whose body differs from the stored one, each with the digest of
+    // its own body.
     let id = first.event.to_string();
     let event = store
         .event(&id)
@@ -113,8 +113,9 @@ pub async fn another_body_is_a_duplicate_where_the_id_decides<H: StoreHarness>(w
     Store::close(&*store).await;
 }
 
-/// Claims an event with another body on route `two`, which has not claimed the event yet, and rolls
-/// back, as a worker does before it records a failure. Returns the envelope with the stored body.
+/// Claims an event with another body on route `two`, which has not claimed the event yet. Then it
+/// rolls back, as a worker does before it records a failure. Returns the envelope with the stored
+/// body.
 async fn run_in_vain<S: Store>(store: &S, received: &Envelope) -> Envelope {
     let mut tx = store.begin().await.expect("begun");
     let claimed = store.claim(&mut tx, &two(), &[received]).await;
@@ -142,8 +143,8 @@ async fn succeed<S: Store>(store: &S, known: &Envelope, attempt: u32) {
     let settled = [ReceiptOutcome {
         envelope: &redo,
         outcome: Outcome::Done { attempt },
-        // A retry carries only the stored body, so the digest of the receipt's own body is not
-        // known.
+        // A retry carries only the stored body. So the digest of the receipt's own body is unknown
+        // here.
         other_digest: None,
     }];
     let written = store.settle(&mut tx, &two(), &settled).await;
@@ -246,7 +247,8 @@ pub async fn a_stored_event_is_its_first_body<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;
     let mut tx = store.begin().await.expect("begun");
-    // A body counts as stored if this transaction has claimed its event, even before the commit.
+    // A transaction that has claimed an event sees the body of this event as stored, even before it
+    // commits.
     let own = envelope("b");
     let claimed = store.claim(&mut tx, &one(), &[&own]).await;
     assert_eq!(claimed.expect("claimed"), [Claimed::Fresh]);

@@ -8,8 +8,8 @@ use crate::envelope;
 use crate::harness::StoreHarness;
 use crate::identities::{keyed, mismatch};
 
-/// Checks that a store refuses every identity key except the one with which it was stamped, also
-/// after it was stamped again. Commands that do not read the identity key can open the store.
+/// Checks that a stamped store can be stamped again and opened only with the identity key of its
+/// first stamp. A command that does not read the identity key can open the store too.
 pub async fn a_store_of_another_identity_key_is_refused<H: StoreHarness>(world: &H) {
     let opened = world.open_as(keyed(1)).await;
     assert_eq!(mismatch(opened), IdentityMismatch::NotStamped);
@@ -30,7 +30,7 @@ pub async fn a_store_of_another_identity_key_is_refused<H: StoreHarness>(world: 
 }
 
 /// Checks that a store with events cannot be stamped with an identity key, because the ids of these
-/// events were computed without one. Afterwards the store can be used without a key as before.
+/// events were computed without one. Afterwards the store still opens without an identity key.
 pub async fn a_store_with_events_gets_no_identity_key<H: StoreHarness>(world: &H) {
     world
         .stamp(ExpectedIdentity::Plain)
@@ -42,8 +42,8 @@ pub async fn a_store_with_events_gets_no_identity_key<H: StoreHarness>(world: &H
     Store::close(&*store).await;
     let stamped = world.stamp(keyed(1)).await;
     assert_eq!(mismatch(stamped), IdentityMismatch::PlainEvents);
-    // The reason of this refusal is not checked: a driver may find out whether there are events
-    // only while it stamps.
+    // The reason that the store gives here is not checked: some drivers find out only while they
+    // stamp that the store has events.
     mismatch(world.open_as(keyed(1)).await);
     let store = world.open_as(ExpectedIdentity::Plain).await;
     let store = store.expect("opened");

@@ -120,8 +120,8 @@ pub async fn a_call_that_is_done_raises_its_version<H: StoreHarness>(world: &H) 
     Store::close(&*store).await;
 }
 
-/// Checks that a late success of an older call, which ends its event, keeps the key busy while a
-/// newer call for the event is in flight.
+/// Checks a late success of an older call, which ends its event. While a newer call for the event
+/// is in flight, the key of the event must stay busy.
 pub async fn a_late_success_frees_no_key_of_a_newer_call<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let older = lease(&*store, &envelope("a"), (1, "1"), ENDED).await;
@@ -145,8 +145,7 @@ pub async fn a_call_that_failed_frees_its_key<H: StoreHarness>(world: &H) {
     // No event of the key is done, so an older event is current.
     let older = lease(&*store, &envelope("b"), (1, "1"), LONG).await;
     let older = older.expect("leased");
-    // Recording the end of the first call again does not free the key, which another call holds
-    // now.
+    // Now another call holds the key. Recording the end of the first call again does not free it.
     end(&*store, &first, failed()).await;
     let busy = lease(&*store, &envelope("c"), (1, "3"), LONG).await;
     assert_eq!(busy.expect_err("busy"), Busy);

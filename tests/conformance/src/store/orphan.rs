@@ -11,8 +11,8 @@ use super::{NOW, claim, done, fail, failure, finish, probe};
 use crate::harness::{StoreHarness, one};
 use crate::{another_body, envelope, with_receipt};
 
-/// How often two workers claim the same event at once. One time would not be enough, because only
-/// chance decides which of their statements comes first.
+/// How often two workers claim the same event at once. Chance decides which of them comes first, so
+/// the race is repeated.
 const RACES: u32 = 8;
 
 /// Records that the event is orphaned, and checks that it has this number of attempts and is never
@@ -33,8 +33,8 @@ async fn end<S: Store + Ledger>(store: &S, orphan: &Envelope, attempt: u32) {
     assert_eq!(probe(store, orphan).await, Claimed::Redelivered);
 }
 
-/// Checks that the events of a batch are orphaned if the handler has committed the transaction and
-/// the process has died before it could detect the commit.
+/// Checks a handler that commits the transaction of a batch, in a process that dies before it can
+/// detect this. All events of the batch must be orphaned.
 pub async fn an_orphan_outlives_its_process<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     for is_trusted in [true, false] {
@@ -59,8 +59,9 @@ pub async fn an_orphan_outlives_its_process<H: StoreHarness>(world: &H) {
             }
             let other = probe(&*elsewhere, &another_body(event, 3)).await;
             assert_eq!(other, Claimed::Conflict, "{event}");
-            // The failure of a receipt with another body must not be recorded: its retry would run
-            // the orphaned event again, which must become a dead letter.
+            // The event must become a dead letter. So the failure of a receipt with another body
+            // must not be recorded: a retry would follow from it, and would run the orphaned event
+            // again.
             let kept = fail(&*elsewhere, &another_body(event, 3), 1, NOW).await;
             assert_eq!(kept, Recorded::Superseded, "{event}");
             end(&*elsewhere, &with_receipt(event, 2), 1).await;
@@ -76,8 +77,8 @@ pub async fn an_orphan_outlives_its_process<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a retry is never run again if its handler has committed the transaction and the
-/// process has died before it could detect the commit.
+/// Checks a handler that commits the transaction of a retry, in a process that dies before it can
+/// detect this. The retry must never run again.
 pub async fn an_orphaned_retry_is_never_run_again<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     fail(&*store, &envelope("a"), 1, NOW).await;
@@ -103,7 +104,8 @@ pub async fn an_orphaned_retry_is_never_run_again<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Two transactions claim the same event at once; this is how the first of them ends.
+/// Two transactions claim the same event at the same time. These are the ways in which the first of
+/// them ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Commit,
@@ -112,7 +114,7 @@ enum End {
     ByHandler,
 }
 
-/// Checks two workers that claim the same event at once: the claim of the second one waits, and its
+/// Checks two workers that claim the same event at once. The claim of the second one waits. Its
 /// result depends on how the transaction of the first one ends.
 pub async fn a_waiting_claim_sees_how_the_other_ended<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);

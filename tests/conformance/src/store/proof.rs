@@ -66,8 +66,8 @@ fn orphan<'a>(route: &'a RouteName, event: &'a Envelope) -> Failure<'a> {
     }
 }
 
-/// Checks that an event may run again when an error aborted its transaction. The event may not run
-/// again when the handler ended the transaction, even if an error followed.
+/// Checks which events may run again. If an error aborted the transaction, its event may. If the
+/// handler ended the transaction, its event may not, even if an error followed.
 pub async fn an_ended_transaction_is_distinguished_from_an_error<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for (end, name) in [(false, "error"), (true, "end")] {

@@ -78,8 +78,8 @@ pub async fn a_failed_statement_is_undone<H: StoreHarness>(world: &H) {
         H::effect(store.connection(&mut tx), "undone").await;
         H::violate(store.connection(&mut tx)).await;
         if !is_trusted {
-            // Whether the proof finds an error depends on the database. But on no database may it
-            // find that the handler has ended the transaction.
+            // `prove` reports an error here on some databases and none on others. On no database
+            // may it report that the handler has ended the transaction.
             let proof = store.prove(&mut tx).await;
             let is_whole = matches!(proof, Ok(()) | Err(CommitError::BrokenByHandler { .. }));
             assert!(is_whole, "{proof:?}");
@@ -112,8 +112,8 @@ pub async fn a_session_is_new_after_an_undo<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that no savepoint can be set and nothing can be undone in a transaction that a handler
-/// has ended. What the handler committed stays, so its event must not run again.
+/// Checks a transaction that a handler has ended. No savepoint can be set in it, and nothing can be
+/// undone. What the handler committed stays, so its event must not run again.
 pub async fn an_ended_transaction_is_not_undone<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for is_trusted in [true, false] {
@@ -142,8 +142,8 @@ pub async fn an_ended_transaction_is_not_undone<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// In a transaction that has claimed the first event, claims the other one, withdraws the claim of
-/// the first, settles the other, and commits.
+/// Takes a transaction that has claimed the first event. Claims the other event, withdraws the
+/// claim of the first, settles the other, and commits.
 async fn withdraw_one<S: Store>(store: &S, mut tx: S::Tx, first: &Envelope, other: &Envelope) {
     assert_eq!(claim(store, &mut tx, other).await, Claimed::Fresh);
     let events = [first.event];
@@ -174,8 +174,8 @@ pub async fn a_withdrawn_event_is_fresh_after_the_commit<H: StoreHarness>(world:
     Store::close(&*store).await;
 }
 
-/// Checks that a retry whose claim was withdrawn (`Store::withdraw`) still waits, with the same
-/// number of its attempt.
+/// Checks that a retry still waits after its claim was withdrawn (`Store::withdraw`), and that its
+/// attempt keeps its number.
 pub async fn a_withdrawn_retry_waits_as_before<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (first, other) = (envelope("first"), envelope("other"));
@@ -209,8 +209,8 @@ pub async fn a_withdrawn_retry_waits_as_before<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that no other transaction can claim a withdrawn event before the transaction that has
-/// withdrawn it ends.
+/// Checks that a withdrawn event stays locked: no other transaction can claim it until the
+/// transaction that has withdrawn it ends.
 pub async fn a_withdrawn_claim_is_held_until_the_end<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let event = envelope("a");
@@ -231,7 +231,7 @@ pub async fn a_withdrawn_claim_is_held_until_the_end<H: StoreHarness>(world: &H)
 }
 
 /// Checks that no claim is withdrawn after a handler has ended the transaction, because the effects
-/// of the handler may stand.
+/// of this handler may be committed.
 pub async fn an_ended_transaction_withdraws_nothing<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for is_trusted in [true, false] {

@@ -29,9 +29,9 @@ async fn counts<S: Store>(store: &S, route: &RouteName, of: &[Start]) -> Vec<u32
     counts.iter().map(|counts| counts.all).collect()
 }
 
-/// Checks that the store counts the starts of the kinds `Isolated` and `Unproven` separately,
-/// besides all starts. In both kinds no other handler runs in the process; `Unproven` means that
-/// the process has not completed any event yet.
+/// Checks that the store counts all starts of a handler, and besides counts those of the kinds
+/// `Isolated` and `Unproven`. In both kinds no other handler runs in the process. `Unproven` also
+/// means that the process has not completed any event yet.
 pub async fn starts_are_counted_by_kind<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let a = [Start::of(&envelope("a"))];
@@ -99,9 +99,8 @@ pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world:
     Store::close(&*store).await;
 }
 
-/// The message of a retry has the receipt of the first message and an attempt number of its own.
-/// Checks that a handler start for the retry is counted separately from a start for the first
-/// message.
+/// A retry is delivered in a message with the receipt of the first message, but with its own
+/// attempt number. Checks that the start of a handler for the retry is counted separately.
 pub async fn starts_are_per_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let first = Start::of(&envelope("a"));
@@ -132,8 +131,8 @@ pub async fn starts_are_per_route<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a process can subtract a handler start that it has counted, when the handler has to
-/// run again later. The process cannot subtract a start that another process has counted.
+/// Checks that a process can subtract a start that it has counted, which it does when the handler
+/// runs only later. A process cannot subtract a start that another process has counted.
 pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let a = Start::of(&envelope("a"));
@@ -178,8 +177,8 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
         retracted.expect("retracted");
     }
     expect(2, 1, 0).await;
-    // A process that did not receive the reply does not know whether its start was counted. Its
-    // start is then subtracted only if it is the latest one, and only once.
+    // A process may not receive the reply of the store, and then does not know whether its start
+    // was counted. It can subtract this start only while no later start is counted, and only once.
     retract(3, isolated, false).await;
     expect(2, 1, 0).await;
     count(3, isolated).await;
@@ -190,8 +189,8 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
     count(3, isolated).await;
     count(4, unproven).await;
     expect(4, 2, 1).await;
-    // A process that received the reply to its start can subtract the start, even if other
-    // processes have counted starts since.
+    // A process that received the reply can subtract its start even if other processes have counted
+    // starts since then.
     retract(3, isolated, true).await;
     expect(3, 1, 1).await;
     // Process 4 still has the latest start, so the repeated call of process 4 does not count a
@@ -204,8 +203,8 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
     Store::close(&*store).await;
 }
 
-/// Checks that a start marker stays when its process dies inside a handler, while the effects of
-/// the handler are rolled back.
+/// Checks a process that dies while it runs a handler. The effects of the handler are rolled back,
+/// and the start marker stays.
 pub async fn a_start_outlives_its_process<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let event = envelope("a");
@@ -219,8 +218,8 @@ pub async fn a_start_outlives_its_process<H: StoreHarness>(world: &H) {
     let found = counts(&*elsewhere, &one(), &[Start::of(&event)]).await;
     assert_eq!(found, [1]);
     assert_eq!(world.effects("a").await, 0);
-    // A start that was counted does not prevent a claim, because the worker decides whether the
-    // handler of a suspected event runs.
+    // The counted start does not prevent a claim. Whether the handler of a suspected event runs is
+    // decided by the worker, not by the store.
     done(&*elsewhere, &event).await;
     Store::close(&*elsewhere).await;
 }

@@ -11,9 +11,9 @@ use super::{DEAD, claim, finish};
 use crate::harness::{StoreHarness, one};
 use crate::{envelope, of_number};
 
-/// Checks that no text prevents an outcome: text that cannot be stored is escaped, text that is too
-/// long is cut and gets a mark with its original length, and every other text is read back
-/// unchanged.
+/// Checks that an outcome is stored whatever its text is. Text that cannot be stored is escaped.
+/// Text that is too long is cut, and gets a note of its original length. Every other text is read
+/// back unchanged.
 pub async fn text_from_outside_is_made_storable<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let texts = [

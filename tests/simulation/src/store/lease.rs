@@ -16,8 +16,8 @@ use crate::retry_leases::RetryLeases;
 use crate::tables::{Claim, Key, StoredOutcome, Tables};
 use crate::tx::SimTx;
 
-/// Turns claims of the transaction into leases. Until the transaction ends, no other transaction
-/// gets leases for the same target.
+/// Turns claims of the transaction into leases. No other transaction gets a lease for the same
+/// target until this one ends.
 pub(super) async fn lease(
     tx: &mut SimTx,
     route: &RouteName,
@@ -69,7 +69,7 @@ pub(super) async fn lease(
     Ok(allotted.into_iter().map(|(leased, _)| leased).collect())
 }
 
-/// Returns the keys of the rows that must be locked to record these ends.
+/// Returns the keys of the rows that must be locked before the ends of these calls are recorded.
 pub(super) fn keys(route: &RouteName, target: &TargetName, ends: &[CallEnd]) -> Vec<Key> {
     let claim = |end: &CallEnd| Key::Claim(route.clone(), end.event);
     let retry = |end: &CallEnd| Key::Retry(route.clone(), end.event);

@@ -1,8 +1,8 @@
 //! A clock of a single process, which a test can shift while the process runs.
 //!
-//! libfaketime is loaded into the process and adds an offset from a file to the system's time.
-//! Durations stay correct: a machine with a wrong clock has the wrong time of day, but its time
-//! does not pass faster or slower.
+//! libfaketime is loaded into the process and adds an offset from a file to the system's time. Only
+//! the time of day is changed. Durations stay correct, as they do on a machine whose clock is
+//! wrong.
 
 use std::ffi::OsString;
 use std::fs;

@@ -20,8 +20,7 @@ const POSTGRES_WANTED: &str = "PostgreSQL 15 or newer";
 const RABBITMQ_WANTED: &str = "RabbitMQ 3.10 or newer";
 
 /// The environment variable that forbids tests to start servers. `cargo xtask test --fast` sets it.
-/// Then a test that needs a server fails if it is not marked as a test that needs one
-/// (`crates/xtask/src/needs.rs`).
+/// Then a test fails if it needs a server and `crates/xtask/src/needs.rs` does not say so.
 const NO_SERVERS: &str = "HOOKBOX_TEST_NO_SERVERS";
 
 /// A version with three parts. A part that is not given is zero.

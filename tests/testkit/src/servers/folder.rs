@@ -1,12 +1,12 @@
 //! A temporary folder with a keeper process. Its owner is the process that made it. However the
 //! owner ends, the keeper then ends the processes that use the folder, and removes the folder.
 //!
-//! The keeper is a small shell process that reads from a pipe. Only the owner holds the writing
-//! end of the pipe. The kernel closes that end alike on a normal exit, a panic, Ctrl-C and
-//! SIGKILL, so the keeper needs no other way to notice the end of the owner, and no signal must be
-//! handled. Each server process writes its id into the folder before it becomes the program, so
-//! the keeper knows the process from the start. The keeper runs as the user that owns the folder,
-//! so it can end only processes of that user.
+//! The keeper is a small shell process that reads from a pipe. Only the owner holds the writing end
+//! of the pipe. The kernel closes that end when the owner ends, whether by a normal exit, a panic,
+//! Ctrl-C or SIGKILL. So the keeper always notices the end of the owner, and the owner need not
+//! handle signals. Each server process writes its id into the folder before it becomes the program,
+//! so the keeper knows the process from the start. The keeper runs as the user that owns the
+//! folder, so it can end only processes of that user.
 
 use std::fs;
 use std::io::Write;
@@ -20,8 +20,8 @@ use super::account::Account;
 use super::ports::random_name;
 use super::root::Root;
 
-/// The subfolder in which each process registers. A process registers with a file that has the
-/// process id as its name, and that contains how the process must be ended.
+/// The subfolder in which each process registers itself with a file. The name of the file is the
+/// process id. Its content says how the keeper must end the process.
 const PROCESSES: &str = "processes";
 
 /// The shell script of the keeper, the process that removes the folder. `$1` is the folder. When

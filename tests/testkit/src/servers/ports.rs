@@ -8,9 +8,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
-/// The first and the last port that can be chosen. The range lies below the ephemeral ports of
-/// Linux (from 32768) and of the BSDs (from 49152), and above the ports of common services.
+/// The first port that can be chosen. Common services have lower ports.
 const FIRST: u16 = 15_000;
+
+/// The last port that can be chosen. The ephemeral ports of Linux (from 32768) and of the BSDs
+/// (from 49152) are higher.
 const LAST: u16 = 31_999;
 
 /// How many random ports are tried before the search for a free one fails. With a few hundred

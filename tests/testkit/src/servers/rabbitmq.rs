@@ -171,8 +171,8 @@ impl RabbitmqServer {
         if self.epmd.has_ended() {
             self.epmd = launch_epmd(&self.found, self.ports, &self.folder)?;
         }
-        // The old log is renamed, so that a line about a complete start in the log is about the new
-        // start.
+        // `ready` searches the log for a line about a complete start. The old log is renamed, so
+        // that the line of an earlier start is not found.
         let _ = fs::rename(
             broker_log(&self.folder),
             self.folder.path().join("log/before.log"),

@@ -2,9 +2,9 @@
 //! whole Linux system.
 //!
 //! A program needs the libraries, plugins and users of its own system, so it runs with that folder
-//! as its root (`chroot`). It has a mount namespace of its own, which ends with the program, and
-//! which shows the temporary folder of this machine at its usual path. This needs root and Linux.
-//! Debian's `debootstrap` makes such a folder:
+//! as its root (`chroot`). It has a mount namespace of its own, which ends with the program. In
+//! this namespace, the temporary folder of this machine has its usual path. This needs root and
+//! Linux. Debian's `debootstrap` makes such a folder:
 //!
 //! ```text
 //! debootstrap --variant=minbase --include=rabbitmq-server,postgresql-17,libfaketime trixie FOLDER
@@ -26,9 +26,9 @@ const VARIABLE: &str = "HOOKBOX_TEST_ROOT";
 /// `$0` is the folder of the server, `$1` says how the keeper of this folder must end the process,
 /// `$2` is the root folder, and `$3` is the user and group. Only this process and its children see
 /// what is mounted here, including the disks that tests have mounted in the temporary folder.
-/// `LD_PRELOAD` is set for the program only, because `chroot` itself must not load that library.
-/// The program must not get the semaphore that the machine's own libfaketime made, because it would
-/// wait for that semaphore for ever.
+/// `LD_PRELOAD` is set for the program only, because `chroot` must not load the library that it
+/// names. `FAKETIME_SHARED` is removed: it names a semaphore of the libfaketime of this machine,
+/// and the program would wait for that semaphore for ever.
 const LAUNCH: &str = r#"
 echo "$1" >"$0/processes/$$" || exit
 root=$2 user=$3 parent=${0%/*} preload=$LD_PRELOAD

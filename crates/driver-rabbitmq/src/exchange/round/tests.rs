@@ -38,8 +38,9 @@ fn returned(id: Option<&str>) -> BasicReturnMessage {
     }
 }
 
-/// Returns the confirms of one publish round. Each returned message is attached to some confirm, as
-/// lapin does it: not in the order of the messages, and shifted by `turned` positions.
+/// Returns the confirms of one publish round whose messages have these `fates`. lapin may attach a
+/// returned message to the confirm of another message. So the returned messages are attached here
+/// in reverse order, the first of them to the confirm at the position `turned`.
 fn confirms(ids: &[String], fates: &[Fate], turned: usize) -> Vec<Option<Confirmation>> {
     let fated = ids.iter().zip(fates);
     let back = fated.filter(|(_, fate)| **fate == Returned);

@@ -74,8 +74,8 @@ struct Follower<'a> {
     after: Option<EndCursor>,
     /// How many ends are still to be printed; `None` without a limit.
     left: Option<u32>,
-    /// The holder that was last reported to hold ends back, so that it is not reported again. The
-    /// inner `None` stands for an unknown holder.
+    /// What was last reported to hold ends back; `None` if nothing was reported. The same holder is
+    /// not reported again. The inner `None` stands for an unknown holder.
     reported: Option<Option<Holder>>,
 }
 
@@ -102,8 +102,8 @@ impl Follower<'_> {
         }
     }
 
-    /// Reads and prints the next page. The future waits only for the store. So if it is cancelled,
-    /// the page is printed as a whole or not at all.
+    /// Reads and prints the next page. This future waits only while it reads from the store. So if
+    /// it is cancelled, nothing of the page is printed.
     async fn print_page(&mut self) -> anyhow::Result<Printed> {
         let limit = self.left.map_or(PAGE, |left| left.min(PAGE));
         let (after, route) = (self.after.as_ref(), self.args.route.as_ref());

@@ -38,7 +38,8 @@ impl MadeWorker {
     }
 }
 
-/// Converts the error of a handler's check into an error about a dependency that cannot be used.
+/// Converts the error of a handler's check into an error about the handler, or about the database
+/// if the check itself failed.
 fn refused_handler(error: RefusedHandler) -> OpenError {
     match error {
         RefusedHandler::Fault(fault) => OpenError::Unavailable {

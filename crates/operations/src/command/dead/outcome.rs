@@ -47,9 +47,8 @@ impl ReplayedDeadLetter {
 }
 
 /// Waits until every replayed dead letter has an outcome, for `wait` at most. An interrupt by the
-/// operator ends the wait. If the operator interrupted the replay itself, that interrupt does not
-/// count here. The function still waits for the outcomes of the dead letters that were already
-/// replayed.
+/// operator ends the wait. An earlier interrupt, which ended the replay itself, does not: the
+/// outcomes of the dead letters that were replayed before it are still of interest.
 pub(super) async fn outcome(
     ledger: &dyn Ledger,
     mut undecided: Vec<ReplayedDeadLetter>,

@@ -16,15 +16,15 @@ pub const OVERDUE: Duration = Duration::from_secs(600);
 
 /// For brokers that do not report messages in flight: how long a worker that has lost its
 /// connection to the store may keep a message in flight. RabbitMQ redelivers such a message after
-/// half an hour (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>), and checks for
-/// that once a minute. The other minutes are a margin.
+/// 30 minutes (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>). It checks for
+/// that once a minute. The remaining four minutes are a margin.
 pub const IN_FLIGHT_MAX: Duration = Duration::from_secs(35 * 60);
 
-/// How long the accounting must stay unchanged before `reconcile` concludes that nothing is in
-/// flight, if the broker does not report messages in flight but every reported receipt has its
-/// outcome. This time suffices: an ingest reports each receipt within a second, so a receipt in
-/// flight would be reported within this time, and would show as a reported receipt without an
-/// outcome.
+/// The shortest time for which the accounting must stay unchanged before `reconcile` concludes that
+/// nothing is in flight. (No time is needed if the broker counts messages in flight and every
+/// reported receipt has its outcome.) Three seconds suffice: an ingest reports each receipt within
+/// a second. So within this time, a receipt in flight shows in the accounting as a receipt without
+/// an outcome.
 const STILL_FOR: Duration = Duration::from_secs(3);
 
 impl ReconcileReport {
@@ -95,9 +95,9 @@ impl ReconcileReport {
         }
     }
 
-    /// Returns whether a receipt is missing even though other receipts may be in flight. It is
-    /// missing if it is overdue and, in addition, either later receipts of its route already have
-    /// outcomes, or no queue holds a message that could contain it.
+    /// Returns whether a receipt is missing, even if other receipts may be in flight. A missing
+    /// receipt is overdue. In addition, either later receipts of its route already have outcomes,
+    /// or no queue holds a message that could contain the receipt.
     fn is_lost(&self, open: &OpenReceipt) -> bool {
         let of_route = |line: &&RouteLine| line.route == open.route.as_str();
         let route = self.routes.iter().find(of_route);
@@ -176,16 +176,16 @@ impl ReconcileReport {
     }
 
     /// Returns for how long the accounting must stay unchanged before it is certain that nothing is
-    /// in flight. A message in flight is not waiting in a queue and has no outcome in the store
-    /// yet. If the broker does not count messages in flight, only the time that passes without a
-    /// change can show that there are none.
+    /// in flight. A message in flight waits in no queue, and has no outcome in the store yet. If
+    /// the broker does not count such messages, they show only later, as a change of the
+    /// accounting.
     pub(super) fn still_for(&self, in_flight_max: Duration) -> Duration {
         let is_known = self.queues().all(|queue| queue.in_flight.is_some());
         match (self.open(), is_known) {
             (0, true) => Duration::ZERO,
-            // Either no receipt lacks an outcome and the number of messages in flight is unknown,
-            // or some receipts lack an outcome and that number is known. In both cases a short wait
-            // is needed, because a moment later a receipt may be reported, or may get its outcome.
+            // A receipt may be in flight that no ingest has reported yet, or a reported receipt may
+            // get its outcome in a moment. Either would change the accounting, so it must stay
+            // unchanged for a short time.
             (0, false) | (1.., true) => STILL_FOR,
             (1.., false) => in_flight_max.max(STILL_FOR),
         }

@@ -9,7 +9,8 @@ use crate::command::pause_line::PauseLine;
 
 use super::reconcile_report::{OutcomeCounts, QueueContents, RouteLine};
 
-/// The lines of all routes, and the contents of two queues that belong to no single route.
+/// The lines of all routes, and the contents of the two queues that serve all routes: the
+/// dead-letter queue and the queue of accept reports.
 pub(super) struct Lines {
     pub routes: Vec<RouteLine>,
     pub dead_queue: Option<QueueContents>,

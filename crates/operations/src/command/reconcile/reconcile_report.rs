@@ -74,13 +74,14 @@ pub struct RouteLine {
     /// before it reported them. It does not include receipts that were stored although their sender
     /// got another answer than 200.
     pub reported: Option<u64>,
-    /// How many of the reported receipts have no outcome: in their queue, in flight or missing.
+    /// How many of the reported receipts have no outcome: they are in their queue, in flight or
+    /// missing.
     pub open: Option<u64>,
     /// How many of the reported receipts are lost and were written off by an operator.
     pub written_off: Option<u64>,
     /// How many accepted receipts the route has: those with an outcome in the store plus those in
-    /// the queue. Null if the broker counts only messages, and not the events in them. A retry that
-    /// is in its queue counts twice until its attempt has run.
+    /// the queue. A retry that was put back into its queue counts twice until its attempt has run.
+    /// Null if the broker counts only messages, and not the events in them.
     pub accepted: Option<u64>,
     /// How many receipts have each outcome, according to the store.
     pub store: Option<OutcomeCounts>,
@@ -98,7 +99,7 @@ pub struct OutcomeCounts {
     pub receipts: u64,
     /// Receipts of events that are done: their effects are committed.
     pub done: u64,
-    /// Receipts of an event that was known already.
+    /// Receipts of events that the route had claimed already.
     pub duplicate: u64,
     /// Receipts with another body for a known event id.
     pub conflict: u64,

@@ -24,8 +24,8 @@ pub struct Rows {
     /// The numbers of all events that were ever claimed.
     numbers: BTreeMap<EventId, EventNumber>,
     pub claims: BTreeMap<On, ClaimState>,
-    /// The claims whose event has reached an end with the outcome of a receipt. A claim that is
-    /// done and not among them was committed by its handler.
+    /// The claims of events that have an end, if the outcome of a receipt was written with it. A
+    /// claim that is done but not in this set was committed by its handler.
     pub(super) ended: BTreeSet<On>,
     /// The outcome of each receipt.
     pub receipts: BTreeMap<(RouteName, ReceiptId), &'static str>,
@@ -39,7 +39,7 @@ pub struct Rows {
     pub starts: BTreeMap<(RouteName, Start), (StartCounts, Option<InstanceId>)>,
     pub accounts: Vec<Account>,
     pub leases: LeaseRows,
-    /// What is stored of each key, on routes that apply only the newest event of each key.
+    /// What the store keeps for each key, on routes that apply only the newest event of each key.
     pub newest: BTreeMap<(RouteName, KeyDigest), Key>,
 }
 
@@ -55,11 +55,11 @@ pub struct Retry {
     pub deferred: Option<(DeferReason, Instant)>,
 }
 
-/// What is stored of a key.
+/// What the store keeps for one key of a route with `newest`.
 #[derive(Default)]
 pub struct Key {
     pub version: Option<Version>,
-    /// The event for which a call is in flight, and until when at most.
+    /// The event of the key for which a call is in flight, and when that call's lease ends.
     pub(super) calling: Option<(EventNumber, Instant)>,
 }
 

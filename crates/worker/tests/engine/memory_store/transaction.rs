@@ -222,8 +222,7 @@ impl Drop for MemoryTx {
 }
 
 impl MemoryConnection {
-    /// Rolls back without hookbox, as a handler may do with a ROLLBACK of its own. The claims are
-    /// gone.
+    /// Rolls back as a handler does that executes ROLLBACK itself. The claims are gone then.
     pub fn roll_back(&mut self) {
         self.is_ended = true;
         self.events.clear();
@@ -234,9 +233,9 @@ impl MemoryConnection {
         state.locks.retain(|_, held| held.0 != number);
     }
 
-    /// Commits without hookbox, as a handler may do with a COMMIT of its own. The claims are
-    /// committed as they were written, a first attempt as done and a retry as running, and no
-    /// outcome with them.
+    /// Commits as a handler does that executes COMMIT itself. The claims are committed as they were
+    /// written: as done for a first attempt, and as running for a retry. No outcome is written with
+    /// them.
     pub fn commit(&mut self) {
         self.is_ended = true;
         let tables = Arc::clone(&self.process.tables);

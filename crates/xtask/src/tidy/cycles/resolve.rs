@@ -71,7 +71,7 @@ impl Modules {
         }
     }
 
-    /// Resolves `names` inside `module`; if there are none, they stand for the module itself.
+    /// Resolves `names` inside `module`; if `names` is empty, returns the module itself.
     fn inside(&self, module: Vec<String>, names: &[String], steps: usize) -> Option<Target> {
         let Some((first, rest)) = names.split_first() else {
             return Some(Target::Module(module));
