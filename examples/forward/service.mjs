@@ -12,7 +12,7 @@ import { Webhook } from "standardwebhooks";
 const [app, webhook] = [express(), new Webhook(process.env.KEY)];
 mkdirSync("orders", { recursive: true });
 
-// The signature covers the bytes of the body, so the body must not be parsed before it is verified.
+// The signature is over the bytes, so that the body must not be parsed before it is verified.
 app.post("/hooks", express.raw({ type: "*/*", limit: "16mb" }), (request, response) => {
   let event;
   try {
@@ -21,7 +21,7 @@ app.post("/hooks", express.raw({ type: "*/*", limit: "16mb" }), (request, respon
     return response.status(401).json({ error: "wrong signature" });
   }
   try {
-    // A real service writes the id into a unique column, in the transaction of its other changes.
+    // In a real service: a unique column, in the transaction of all that you do with the event.
     writeFileSync(`orders/${request.headers["webhook-id"]}`, request.body, { flag: "wx" });
     response.json({ order: event.order, new: true });
   } catch (error) {

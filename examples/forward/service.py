@@ -25,7 +25,7 @@ async def receive(request: Request):
         event = webhook.verify(body, dict(request.headers))
     except WebhookVerificationError as error:
         raise HTTPException(401, "wrong signature") from error
-    with db:  # One transaction for the key and for everything that you do with the event.
+    with db:  # One transaction for the key and for all that you do with the event.
         new = db.execute(
             "insert into orders values (?, ?) on conflict do nothing",
             (request.headers["webhook-id"], body.decode()),

@@ -69,7 +69,10 @@ fn wrong_arguments_of_routes_are_refused() {
         ),
         (&["routes", "set", "scores"], "--rate"),
         (&["routes", "set", "scores", "--rate", "0"], "is not a rate"),
-        (&["routes", "set", "scores", "--concurrency", "0"], "from 1"),
+        (
+            &["routes", "set", "scores", "--concurrency", "0"],
+            "at least 1",
+        ),
         (&["routes", "resume", "score", "--yes"], "scores"),
     ] {
         let refused = service.run(arguments);
