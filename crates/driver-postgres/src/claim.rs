@@ -6,7 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 use hookbox_driver::{ClaimFacts, ClaimState, Claimed, Fault, FaultKind, WaitingAttempt};
 use hookbox_event::{Envelope, EventId, EventNumber, Redo, RouteName};
 
-use crate::tx::{OwnedClaim, Tx};
+use crate::owned_claim::OwnedClaim;
+use crate::tx::Tx;
 use crate::{claim_states, claims, events, retries};
 
 /// Claims a batch; see [`hookbox_driver::Store::claim`]. A batch whose events are all new takes two

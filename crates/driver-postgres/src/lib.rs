@@ -47,6 +47,7 @@ mod names;
 mod newest;
 mod open;
 mod options;
+mod owned_claim;
 mod proof;
 mod receipts;
 mod refusals;

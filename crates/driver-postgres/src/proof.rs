@@ -6,9 +6,10 @@
 use std::time::Instant;
 
 use hookbox_driver::CommitError;
-use sqlx::{AssertSqlSafe, Connection, Error, Executor, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Error, Executor, PgConnection, Row};
 
 use crate::diagnose;
+use crate::server::prepared_statements::{forget, prepared_by_session};
 use crate::server::query_error::QueryError;
 use crate::tx::{Tx, ended};
 
@@ -62,9 +63,9 @@ const ASK: &str = concat!(
     watched!(),
     ", nullif(pg_catalog.current_setting('hookbox.began', true), '')::text[],
      statements.prepared, statements.cached
-     from (select pg_catalog.array_agg(name) filter (where from_sql) as prepared,
-                  pg_catalog.count(*) filter (where not from_sql) as cached
-           from pg_catalog.pg_prepared_statements) as statements; "
+     from ",
+    prepared_by_session!(),
+    "; "
 );
 
 /// What was read after a handler: the transaction, the settings of the session, and its prepared
@@ -156,21 +157,6 @@ async fn query(c: &mut PgConnection, reset: String) -> Result<Proof, Error> {
         prepared: prepared.unwrap_or_default(),
         cached: row.try_get(4)?,
     })
-}
-
-/// Removes the statements that the handler has prepared. If the handler has removed any that the
-/// driver (sqlx) had prepared, the driver's cache is cleared as well, because the driver would use
-/// statements that the server no longer knows.
-async fn forget(c: &mut PgConnection, prepared: Vec<String>, cached: i64) -> Result<(), Error> {
-    for name in prepared {
-        let name = name.replace('"', "\"\"");
-        let deallocate = AssertSqlSafe(format!("deallocate \"{name}\""));
-        c.execute(sqlx::raw_sql(deallocate)).await?;
-    }
-    if usize::try_from(cached).is_ok_and(|cached| cached < c.cached_statements_size()) {
-        c.clear_cached_statements().await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -118,6 +118,10 @@ impl Store for Postgres {
         tx.rollback().await;
     }
 
+    async fn rollback_failed(&self, tx: Tx) {
+        tx.rollback_failed().await;
+    }
+
     async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, Fault> {
         fail::fail(self.write().await?, failure).await
     }

@@ -5,12 +5,14 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind, VersionedEvent};
+use hookbox_driver::{CommitError, Fault, FaultKind, VersionedEvent};
 use hookbox_event::{EventId, EventNumber, KeyDigest, RouteName};
 use sqlx::{Executor, PgConnection};
 
 use crate::claims::Final;
+use crate::owned_claim::OwnedClaim;
 use crate::server::connection::Lease;
+use crate::server::prepared_statements;
 use crate::server::query_error::{QueryError, text};
 use crate::server::refusal::Stage;
 use crate::server::rights;
@@ -65,22 +67,6 @@ pub struct Tx {
     pub(crate) anticipated: BTreeMap<(RouteName, KeyDigest), EventNumber>,
     /// The numbers of the events that this transaction has claimed or looked up.
     pub(crate) numbers: HashMap<EventId, EventNumber>,
-}
-
-/// One claim that this transaction made, of an event that is new (`Fresh`) or whose retry was
-/// granted (`Granted`).
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct OwnedClaim {
-    /// The number of the attempt that was claimed.
-    pub attempt: u32,
-    /// The number of attempts made before the last replay, or 0.
-    pub attempts_before: u32,
-    /// Whether the claim is for a retry or a replay. If not, it is for a first attempt.
-    pub granted: bool,
-    /// The state in which this transaction has written the claim.
-    pub written: ClaimState,
-    /// The final state of the claim and the number of attempts; `None` until the claim is settled.
-    pub end: Option<(ClaimState, u32)>,
 }
 
 impl Tx {
@@ -341,6 +327,24 @@ impl Tx {
         }
     }
 
+    /// See [`hookbox_driver::Store::rollback_failed`]. A new connection for each failed event would
+    /// cost more than the event. The connection is closed only if the handler has left a savepoint
+    /// open, or if the server does not answer.
+    pub(crate) async fn rollback_failed(mut self) {
+        let rolled_back = self.lease.rollback(ROLLBACK_DEADLINE).await;
+        if rolled_back.is_err() || !self.sound || self.lease.depth() > 0 {
+            return;
+        }
+        if self.guarded {
+            // The next transaction resets the session, but not its prepared statements.
+            let forgotten = prepared_statements::forget_all(self.lease.connection());
+            if within(ROLLBACK_DEADLINE, forgotten).await.is_err() {
+                return;
+            }
+        }
+        self.lease.give_back().await;
+    }
+
     /// Returns the number of an event that this transaction has claimed or looked up; an error if
     /// it has done neither.
     pub(crate) fn number(&self, event: &EventId) -> Result<EventNumber, Fault> {
@@ -360,13 +364,6 @@ impl Tx {
             let doing = "settle, withdraw or lease an event that this transaction has not claimed";
             Fault::plain(FaultKind::Internal, doing)
         })
-    }
-}
-
-impl OwnedClaim {
-    /// Returns whether the claim stays as this transaction has inserted it: done at attempt 1.
-    pub(crate) fn is_final(&self) -> bool {
-        self.written == ClaimState::Done && self.end == Some((ClaimState::Done, 1))
     }
 }
 

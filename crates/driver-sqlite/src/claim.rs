@@ -4,7 +4,8 @@
 use hookbox_driver::{ClaimFacts, ClaimState, Claimed};
 use hookbox_event::{Envelope, EventNumber, RouteName};
 
-use crate::tx::{OwnedClaim, Tx};
+use crate::owned_claim::OwnedClaim;
+use crate::tx::Tx;
 use crate::{claim_states, claims, events, moment, receipts};
 
 /// Claims a batch; see [`hookbox_driver::Store::claim`]. Reads the stored states of the events and

@@ -125,6 +125,10 @@ impl Store for Sqlite {
         tx.unit.rollback().await;
     }
 
+    async fn rollback_failed(&self, tx: Tx) {
+        tx.unit.rollback().await;
+    }
+
     async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, Fault> {
         let doing = "record a failed attempt";
         let mut unit = self.shared.writer.begin().await?;

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind, VersionedEvent};
-use hookbox_event::{EventId, EventNumber, ReceiptId, RouteName};
+use hookbox_driver::{CommitError, Fault, FaultKind, VersionedEvent};
+use hookbox_event::{EventId, EventNumber, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::claims;
 use crate::diagnose::{diagnose, fault};
 use crate::file::writer::Unit;
+use crate::owned_claim::OwnedClaim;
 
 /// An open transaction. It holds the file's only write lock until it ends, so no process writes
 /// anything else meanwhile. Dropping this value rolls the transaction back.
@@ -29,22 +30,6 @@ pub struct Tx {
     pub(crate) claimed_at: Instant,
     /// Whether the transaction is for a handler that is not hookbox's own.
     guarded: bool,
-}
-
-/// One claim for which the result was `Fresh` or `Granted` in this transaction, so that its handler
-/// is to run.
-pub(crate) struct OwnedClaim {
-    pub(crate) receipt: ReceiptId,
-    /// The number of attempts made before the one that this claim allows.
-    pub(crate) attempts: u32,
-    /// The number of attempts made before the last replay, or 0.
-    pub(crate) attempts_before: u32,
-    /// Whether the claim is for a retry or a replay. If not, it is for a first attempt.
-    pub(crate) granted: bool,
-    /// The state in which this transaction has written the claim.
-    pub(crate) written: ClaimState,
-    /// The final state and the number of attempts; `None` until the claim is settled.
-    pub(crate) settled: Option<(ClaimState, u32)>,
 }
 
 impl Tx {

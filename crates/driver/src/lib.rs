@@ -51,7 +51,8 @@
 //! - `an_ended_transaction_is_not_undone`
 //! - `a_withdrawn_event_is_fresh_after_the_commit`, `a_withdrawn_retry_waits_as_before`
 //! - `a_withdrawn_claim_is_held_until_the_end`, `an_ended_transaction_withdraws_nothing`
-//! - `a_changed_session_is_no_commit`, `a_session_is_new_for_the_next_handler`
+//! - `a_changed_session_is_no_commit`, `a_session_is_new_for_the_next_handler`,
+//!   `a_session_is_new_after_a_failed_attempt`
 //! - `an_event_that_is_older_than_a_done_one_is_stale`, `a_stale_event_is_counted_and_shown`
 //! - `only_what_is_done_raises_a_version`, `a_version_that_was_rolled_back_makes_nothing_stale`
 //! - `versions_are_compared_by_their_exact_values`, `versions_are_per_key_and_route`

@@ -136,6 +136,11 @@ pub trait Store: Send + Sync + 'static {
     /// Rolls the transaction back. A connection that cannot roll back in time is closed.
     async fn rollback(&self, tx: Self::Tx);
 
+    /// Rolls back a transaction in which a handler has returned an error that is not a fault (see
+    /// [`Store::diagnose`]). Later transactions may use the connection, and find nothing in it that
+    /// the handler left.
+    async fn rollback_failed(&self, tx: Self::Tx);
+
     /// Records one failed attempt together with its retry or dead letter, in a transaction of its
     /// own. Recording the same attempt again changes nothing. [`Failure::other_digest`] is stored
     /// with the receipt.

@@ -70,6 +70,8 @@ impl<S: Store> Attempt<'_, S> {
                     // The handler was stopped in the middle of a statement, so the connection can
                     // only be closed.
                     drop(tx);
+                } else if error.is_returned() {
+                    store.rollback_failed(tx).await;
                 } else {
                     store.rollback(tx).await;
                 }
@@ -185,8 +187,9 @@ impl<S: Store> Attempt<'_, S> {
             });
         }
         if settled.is_empty() {
-            // All events have left the transaction, so there is nothing to commit.
-            store.rollback(tx).await;
+            // All events have left the transaction, so there is nothing to commit. What a handler
+            // wrote before it failed is undone already.
+            store.rollback_failed(tx).await;
             add(&self.context.counters.redelivered, claims.redelivered);
             return Ok(left);
         }

@@ -6,6 +6,7 @@ use hookbox_driver::Fault;
 
 use crate::claimed_event::ClaimedEvent;
 use crate::registered::HandlerFailure;
+use crate::settle::FailureCause;
 
 /// The operation that a fault names when a statement of a handler has failed.
 pub(crate) const STATEMENT: &str = "run a handler's statement";
@@ -52,6 +53,24 @@ impl AttemptError {
             AttemptError::Ended(failed) => failed.iter().any(|one| one.failure.interrupted),
             AttemptError::Unnamed { is_interrupted, .. } => *is_interrupted,
             AttemptError::Broken { .. } | AttemptError::Fault(_) => false,
+        }
+    }
+
+    /// Returns whether the handler has returned an error of its own about one event.
+    pub fn is_returned(&self) -> bool {
+        match self {
+            AttemptError::Handler(failed) => match failed.failure.cause {
+                FailureCause::Returned(_) => true,
+                FailureCause::Panicked
+                | FailureCause::TimedOut
+                | FailureCause::BrokeTransaction
+                | FailureCause::Orphaned
+                | FailureCause::Fault(_) => false,
+            },
+            AttemptError::Ended(_)
+            | AttemptError::Unnamed { .. }
+            | AttemptError::Broken { .. }
+            | AttemptError::Fault(_) => false,
         }
     }
 }

@@ -125,6 +125,7 @@ macro_rules! store_suite {
                 an_ended_transaction_withdraws_nothing,
                 a_changed_session_is_no_commit,
                 a_session_is_new_for_the_next_handler,
+                a_session_is_new_after_a_failed_attempt,
                 an_event_that_is_older_than_a_done_one_is_stale,
                 a_stale_event_is_counted_and_shown,
                 only_what_is_done_raises_a_version,

@@ -201,6 +201,10 @@ impl Store for SimStore {
         tx.give_up();
     }
 
+    async fn rollback_failed(&self, tx: SimTx) {
+        self.rollback(tx).await;
+    }
+
     async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, OurFault> {
         let tx = self.open("record a failure").await?;
         let (route, event) = (failure.route.clone(), failure.envelope.event);

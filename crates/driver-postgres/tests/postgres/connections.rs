@@ -135,7 +135,7 @@ async fn no_connection_outlives_its_lifetime() {
 }
 
 #[tokio::test]
-async fn a_clean_connection_is_used_again_and_a_lent_one_only_after_its_commit() {
+async fn a_connection_is_reused_unless_a_fault_may_have_left_something_on_it() {
     let world = World::new().await;
     let backend = async |end: &str| {
         let mut tx = world.store.begin().await.unwrap();
@@ -149,20 +149,26 @@ async fn a_clean_connection_is_used_again_and_a_lent_one_only_after_its_commit()
             .unwrap();
         match end {
             "commit" => world.store.commit(tx).await.unwrap(),
+            "failure" => world.store.rollback_failed(tx).await,
             _ => world.store.rollback(tx).await,
         }
         pid
     };
     let first = backend("commit").await;
     assert_eq!(
-        backend("rollback").await,
+        backend("failure").await,
         first,
         "the connection must be reused after the commit"
     );
-    assert_ne!(
+    assert_eq!(
         backend("rollback").await,
         first,
-        "the connection must not be reused after a rollback that a handler ran"
+        "the connection must be reused after a failed attempt"
+    );
+    assert_ne!(
+        backend("commit").await,
+        first,
+        "the connection must not be reused when a rollback may follow a fault"
     );
 }
 

@@ -235,6 +235,54 @@ async fn nothing_that_a_handler_leaves_behind_is_found_by_the_next() {
     }
 }
 
+/// Returns the process id of the server process that serves the transaction.
+async fn process(world: &World, tx: &mut Tx) -> i32 {
+    let asked = sqlx::query_scalar("select pg_backend_pid()");
+    asked.fetch_one(world.store.connection(tx)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_failed_handler_costs_no_connection_and_leaves_nothing_behind() {
+    let world = world().await;
+    let removes = ("deallocate all", "select false");
+    let mut expected = None;
+    for (number, (statements, question)) in (1..).zip(LEAVES.into_iter().chain([removes])) {
+        let mut tx = begin(&world, number).await;
+        run(&world, &mut tx, statements).await;
+        let connection = world.store.connection(&mut tx);
+        let failing = connection.execute(sqlx::raw_sql("select 1/0")).await;
+        failing.expect_err("a division by zero must fail");
+        let proof = world.store.prove(&mut tx).await;
+        proof.expect_err("an aborted transaction must not pass the check");
+        world.store.rollback_failed(tx).await;
+        // The event was not claimed, so it is claimed again on the same connection.
+        let mut tx = begin(&world, number).await;
+        let process = process(&world, &mut tx).await;
+        assert_eq!(process, *expected.get_or_insert(process), "{statements}");
+        let found = finds(world.store.connection(&mut tx), question).await;
+        assert!(
+            !found,
+            "{statements}: the next handler must find nothing of the failed one"
+        );
+        world.store.prove(&mut tx).await.unwrap();
+        finish(&world, tx, number).await;
+    }
+}
+
+#[tokio::test]
+async fn a_failed_handler_that_leaves_a_savepoint_open_costs_its_connection() {
+    let world = world().await;
+    let mut tx = begin(&world, 1).await;
+    let before = process(&world, &mut tx).await;
+    let nested = world.store.connection(&mut tx).begin().await.unwrap();
+    // Dropping the nested transaction would end it.
+    std::mem::forget(nested);
+    world.store.rollback_failed(tx).await;
+    let mut tx = begin(&world, 1).await;
+    assert_ne!(process(&world, &mut tx).await, before);
+    finish(&world, tx, 1).await;
+}
+
 #[tokio::test]
 async fn statements_that_a_handler_removes_are_prepared_again() {
     let world = world().await;

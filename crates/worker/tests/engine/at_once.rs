@@ -240,7 +240,7 @@ async fn an_event_that_the_handler_names_leaves_the_transaction_of_the_others() 
             "withdraw 1",
             "commit 63",
             "begin for a handler",
-            "rollback"
+            "rollback failed"
         ],
         "the others must be committed in the transaction that began first"
     );

@@ -276,3 +276,27 @@ async fn a_batch_keeps_what_a_receipt_of_another_body_said() {
     let recorded = world.tables.state().rows.other_digests.clone();
     assert_eq!(recorded.get(&other.receipt), Some(&other.digest));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_stays_in_use_only_after_an_error_that_the_handler_returned() {
+    for (act, expected) in [
+        (Act::Fail, "rollback failed"),
+        (Act::Reject, "rollback failed"),
+        (Act::BreakTransaction, "rollback"),
+        (Act::EndTransaction, "rollback"),
+        (Act::EndAndFail, "rollback"),
+        (Act::Store(FaultKind::Contention), "rollback"),
+        (Act::Store(FaultKind::Unavailable), "rollback"),
+    ] {
+        let world = World::new();
+        world.script.next(id(1), [act]);
+        world.put_each([1]);
+        let running = world.start();
+        within("the transaction must be rolled back", || {
+            !world.journal.only(&["rollback"]).is_empty()
+        })
+        .await;
+        running.drain().await;
+        assert_eq!(world.journal.only(&["rollback"])[0], expected, "{act:?}");
+    }
+}

@@ -247,6 +247,12 @@ impl Store for MemoryStore {
         drop(tx);
     }
 
+    async fn rollback_failed(&self, tx: MemoryTx) {
+        self.0.step().await;
+        self.0.tables.journal.note("rollback failed");
+        drop(tx);
+    }
+
     async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, Fault> {
         Ok(self.enter("fail").await?.rows.fail(failure))
     }

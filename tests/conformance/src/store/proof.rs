@@ -7,7 +7,7 @@ use hookbox_driver::{
 };
 use hookbox_event::{Envelope, RouteName};
 
-use super::{claim, done, probe};
+use super::{claim, done, finish, probe};
 use crate::envelope;
 use crate::harness::{StoreHarness, one};
 
@@ -157,5 +157,34 @@ pub async fn a_session_is_new_for_the_next_handler<H: StoreHarness>(world: &H) {
         settling.expect("settled");
         store.commit(tx).await.expect("committed");
     }
+    Store::close(&*store).await;
+}
+
+/// Checks that no handler finds what a handler left in the session before it returned an error,
+/// whether a statement had failed or not.
+pub async fn a_session_is_new_after_a_failed_attempt<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    for (has_failed_statement, name) in [(true, "statement"), (false, "error")] {
+        let event = envelope(name);
+        for attempt in ["first", "second"] {
+            let mut tx = claimed(&*store, &event).await;
+            let connection = store.connection(&mut tx);
+            assert!(!H::finds_left_behind(connection).await, "{name}: {attempt}");
+            H::leave_behind(connection).await;
+            H::effect(connection, name).await;
+            if has_failed_statement {
+                H::spoil(connection).await;
+            }
+            let proof = store.prove(&mut tx).await;
+            assert_eq!(proof.is_err(), has_failed_statement, "{name}: {proof:?}");
+            store.rollback_failed(tx).await;
+            assert_eq!(world.effects(name).await, 0, "{name}: {attempt}");
+        }
+        let mut tx = claimed(&*store, &event).await;
+        let connection = store.connection(&mut tx);
+        assert!(!H::finds_left_behind(connection).await, "{name}: third");
+        finish(&*store, tx, &event, Outcome::Done { attempt: 1 }).await;
+    }
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
     Store::close(&*store).await;
 }
