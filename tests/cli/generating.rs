@@ -191,7 +191,7 @@ fn shares_that_cannot_be_are_refused() {
     assert!(
         strange
             .err
-            .contains("lacks the given source; it has begini"),
+            .contains("the config does not have the source of --source; it has begini"),
         "{strange:?}"
     );
 }

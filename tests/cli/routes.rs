@@ -37,7 +37,7 @@ fn routes_are_paused_resumed_and_limited() {
     let back = service.run(&[&set[..], &back].concat()).well();
     assert!(back.out.contains("no rate limit"), "{back:?}");
     service
-        .run(&["routes", "pause", "--all", "--why", "all of it", "--yes"])
+        .run(&["routes", "pause", "--all", "--why", "maintenance", "--yes"])
         .well();
     let resumed = service.run(&["routes", "resume", "scores", "--yes"]);
     assert_eq!(

@@ -34,8 +34,8 @@ where
         assert_eq!(pair.stores.effects(&name).await, 1, "{name}");
     }
     for name in ends {
-        // The handler wrote this effect after its own rollback, outside the transaction of the
-        // worker. The effect must exist exactly once.
+        // The handler wrote this effect after its own rollback, so the transaction of the worker
+        // does not contain it. The effect must exist exactly once.
         assert_eq!(pair.stores.effects(name).await, 1, "{name}");
         let id = envelope(name).event.to_string();
         let event = pair.store.event(&id).await.unwrap().unwrap();
@@ -68,8 +68,8 @@ where
         matches!(proof, Err(CommitError::EndedByHandler { .. })),
         "{proof:?}"
     );
-    // Dropping the transaction and the delivery has the same effect as the death of the process:
-    // the failure is not recorded, and the message is redelivered.
+    // When a process dies, its failure is not recorded and its message is redelivered. Dropping the
+    // transaction and the delivery has the same effect.
     drop((tx, delivery));
     subscription.close().await;
     let worker = pair.work();
@@ -105,7 +105,7 @@ where
     let outcomes: Vec<_> = event.attempts.iter().map(|it| &*it.outcome).collect();
     assert_eq!(outcomes, ["broke_transaction", "broke_transaction"]);
     let error = event.attempts[0].error.as_deref().unwrap_or_default();
-    assert!(error.contains("changed its"), "{error}");
+    assert!(error.contains("and did not change them back"), "{error}");
     assert_eq!(pair.stores.effects("changes-1").await, 0);
     for name in ["leaves-1", "leaves-2", "number-3"] {
         assert_eq!(pair.stores.effects(name).await, 1, "{name}");
@@ -116,8 +116,8 @@ where
     pair.finish().await;
 }
 
-/// Checks a deferred constraint that one event of a batch breaks. The database checks it only at
-/// the commit, and does not report whose row breaks it.
+/// Checks a batch in which one event breaks a deferred constraint. The database checks the
+/// constraint only at the commit, and does not report whose row breaks it.
 async fn a_batch_whose_commit_fails_costs_only_the_faulty_event<B, S>(pair: Pair<B, S>)
 where
     B: BrokerHarness + 'static,

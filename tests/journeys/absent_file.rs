@@ -10,8 +10,7 @@ use sqlx::Connection;
 
 use crate::deployment::{Deployment, Pair};
 
-/// The exit code of a command that fails because of something that only an operator can fix, here
-/// the file.
+/// The exit code of a command that fails because of the file. Only an operator can fix this.
 const REFUSED: i32 = 78;
 
 /// The numeric id (uid) of a user who owns no files.
@@ -83,7 +82,7 @@ async fn a_file_that_cannot_be_used_is_named_with_the_remedy() {
     let theirs = "create table accounts (name text); insert into accounts values ('theirs')";
     write_with_sqlite(&file, theirs).await;
     let before = fs::read(&file).unwrap();
-    let words = "already has accounts";
+    let words = "the database already has accounts";
     refused(&deployment, &mut deployment.command(&["migrate"]), words);
     assert_eq!(
         fs::read(&file).unwrap(),

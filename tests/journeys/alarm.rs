@@ -12,13 +12,15 @@ use crate::outages::own;
 use crate::shown::{self, Shown};
 use crate::signed::Signed;
 
-/// The time limit of an orderly shutdown (a drain) in the config. The test allows `DRAIN_MAX`, a
-/// second more, because it runs a debug build.
+/// The line of the config that limits the time of an orderly shutdown (a drain).
 const DRAIN: &str = "drain = \"10 s\"\n";
+
+/// The time within which a drain must end: the limit in [`DRAIN`], and one more second for a debug
+/// build.
 const DRAIN_MAX: Duration = Duration::from_secs(11);
 
-/// The longest time for an answer: the 2.8 s for which a request waits for its confirm (the broker
-/// driver gives up after 2.5 s), and a margin for sending the request.
+/// The longest time for an answer. A request waits up to 2.8 s until the broker has confirmed its
+/// event. The rest is a margin for sending the request.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(4);
 
 /// The time within which the alarm must be reported: twice the deadline of a publisher confirm,
@@ -51,13 +53,13 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
 
     alarm("1000GB");
     until_refused(&signed, &deployment).await;
-    promised(TWO_DEADLINES, "hookbox_broker_up must be 0", async || {
+    promised(TWO_DEADLINES, "metrics must show the alarm", async || {
         shown.metric("hookbox_broker_up") == Some(0.0)
     })
     .await;
     // The alarm does not block consumers, so every accepted event is processed during the alarm.
     let began = Instant::now();
-    assert_eq!(deployment.count(DONE).await, 0, "no event may be done yet");
+    assert_eq!(deployment.count(DONE).await, 0, "no worker has started yet");
     let worker = deployment.start(&["worker"]);
     within(PATIENCE, "all waiting events must be done", async || {
         deployment.count(DONE).await >= BACKLOG
@@ -74,7 +76,7 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     assert!(why.contains("alarm"), "{why}");
     let (status, _) = shown::get(deployment.port, "/readyz").unwrap();
     assert_eq!(status, 503);
-    assert!(refused(&signed, &deployment), "the event must be refused");
+    assert!(refused(&signed, &deployment), "ingest must answer 503");
     alarm("50MB");
     within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     deployment.run(&["send"]);

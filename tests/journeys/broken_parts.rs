@@ -246,10 +246,10 @@ async fn a_key_that_another_source_keeps_is_not_taken() {
     service.running.signal("HUP");
     let stay = "ERROR the keys of source begini stay as they were, since \"test\" is the same key";
     service
-        .logs("the same key", &[stay, "\"b\" of source second"])
+        .logs("a shared key", &[stay, "\"b\" of source second"])
         .await;
     assert_eq!(service.status("begini", &second).await, 403);
-    service.is_in_use("the same key", FIRST_KEY).await;
+    service.is_in_use("a shared key", FIRST_KEY).await;
     // As soon as the files of both sources can be read, the sources exchange their keys.
     service.begin();
     service.write("second", FIRST_KEY);

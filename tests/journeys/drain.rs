@@ -13,9 +13,11 @@ use sqlx::Connection as _;
 use crate::deployment::{Deployment, Own, Pair};
 use crate::shown::Shown;
 
-/// The time limit of an orderly shutdown (a drain) in the config. The test allows `DRAIN_MAX`, a
-/// second more, because it runs a debug build.
+/// The line of the config that limits the time of an orderly shutdown (a drain).
 const DRAIN: &str = "drain = \"10 s\"\n";
+
+/// The time within which a drain must end: the limit in [`DRAIN`], and one more second for a debug
+/// build.
 const DRAIN_MAX: Duration = Duration::from_secs(11);
 
 /// The longest time that a test waits for a condition. A busy machine may need that long.
@@ -99,7 +101,7 @@ async fn no_request_waits_in_vain(deployment: &Deployment, tally: &Value) {
     let stored = deployment.count("select count(*) from receipts").await;
     assert_eq!(tally["answers"]["200"], stored, "{tally:#}");
     let log = deployment.log();
-    assert!(!log.contains("connections are cut"), "{log}");
+    assert!(!log.contains("open connections are cut"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

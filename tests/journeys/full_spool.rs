@@ -147,5 +147,5 @@ async fn in_order(deployment: &Deployment, broker: &str, accepted: &[String]) {
     assert_eq!(found.len(), accepted.len());
     // The messages were read without being acknowledged, so closing the connection puts all of them
     // back on their queues.
-    connection.close(200, "looked".into()).await.unwrap();
+    connection.close(200, "queues read".into()).await.unwrap();
 }

@@ -146,7 +146,7 @@ async fn keyed(pair: Pair) {
     deployment.write("identity", &other);
     refuses(&deployment, "the fingerprint of another identity key");
     deployment.write("hookbox.toml", &without);
-    refuses(&deployment, "the config has none");
+    refuses(&deployment, "an identity key, and the config has none");
     // A command that computes no event ids must work without the file of the key.
     deployment.write("hookbox.toml", &with_key(&without));
     std::fs::remove_file(deployment.folder.join("identity")).unwrap();
@@ -170,7 +170,7 @@ async fn plain(pair: Pair) {
     deployment.write("identity", &deployment.run(&["keys", "generate"]));
     deployment.write("hookbox.toml", &with_key(&without));
     for command in ["migrate", "worker"] {
-        refused(&deployment, command, "without an identity key");
+        refused(&deployment, command, "computed without an identity key");
     }
     // The ingest knows only that the broker has no stamp, so its error differs from that of the
     // worker. The test checks only its exit code.

@@ -100,7 +100,7 @@ async fn a_server_that_does_not_keep_what_it_committed_is_refused() {
              where name in ('fsync', 'full_page_writes') and setting = 'off'";
         within(
             Duration::from_secs(20),
-            "PostgreSQL must switch the setting off",
+            &format!("PostgreSQL must switch the setting {name} off"),
             async || deployment.count(is_off).await == 1,
         )
         .await;
@@ -112,7 +112,7 @@ async fn a_server_that_does_not_keep_what_it_committed_is_refused() {
         execute(postgres.url(), "select pg_reload_conf()").await;
         within(
             Duration::from_secs(20),
-            "PostgreSQL must switch the setting on",
+            &format!("PostgreSQL must switch the setting {name} on"),
             async || deployment.count(is_off).await == 0,
         )
         .await;

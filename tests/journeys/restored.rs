@@ -17,10 +17,13 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use crate::deployment::{Deployment, Own, Pair, Process};
 use crate::shown::Shown;
 
-/// How many events are sent before the copy (`KEPT`), between the copy and the restore (`LOST`),
-/// and after the restore (`LATER`).
+/// The number of events that are sent before the copy.
 const KEPT: u64 = 12;
+
+/// The number of events that are sent between the copy and the restore.
 const LOST: u64 = 600;
+
+/// The number of events that are sent after the restore.
 const LATER: u64 = 50;
 
 /// The longest time that a test waits for a condition. A busy machine may need that long.
@@ -82,8 +85,9 @@ impl World {
             },
         )
         .await;
-        // No row of the witness table waits any more: the broker has confirmed every witness
-        // message, so the newest one describes the current state of the store.
+        // This query counts the rows of the witness table whose newest witness message is missing,
+        // is not confirmed by the broker, or covers fewer receipts than the recorded accept
+        // reports.
         let waits = "select count(*) from witness, incarnations where newest is null \
                      or confirmed < (substring(convert_from(substring(newest from 6), 'UTF8') \
                                      from '\"sequence\":([0-9]+)'))::bigint \
@@ -251,7 +255,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     // The restored store does not have the ends of the lost events. A program that has read such an
     // end must be refused. A program that has read only ends that the store still has misses
     // nothing, so it must be accepted.
-    world.refuses_cursor(lost, "does not have the end");
+    world.refuses_cursor(lost, "this store does not have the end");
     world.follow(Some(kept)).expect("this cursor must be valid");
 
     let accept = ["--accept-restore", "sent again", "--yes", "--by", "ann"];

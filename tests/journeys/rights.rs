@@ -34,7 +34,7 @@ async fn without_the_right_to_publish_an_ingest_is_not_ready_in_public() {
         .unwrap();
     let before = deployment.log().len();
     rabbitmq
-        .ctl(&["close_all_connections", "its rights have changed"])
+        .ctl(&["close_all_connections", "hookbox's rights have changed"])
         .unwrap();
     within(
         PATIENCE,

@@ -31,9 +31,9 @@ const CANARIES: [&str; 4] = [
 async fn no_canary_is_logged_at_the_finest_level() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
     let expected = [
-        "was not accepted",
-        "is a dead letter",
-        "will be tried again",
+        "to source begini was not accepted",
+        "is a dead letter of route",
+        "the event will be tried again",
     ];
     look(deployment, &expected, &[], async |_| {}).await;
 

@@ -17,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// may finish, and shorter than the handlers' time limit (30 s).
 const DRAIN: Duration = Duration::from_secs(8);
 
+/// A part of the log line about a suspected event whose handler runs alone in the process.
+const ALONE: &str = "its handler runs alone now";
+
 /// The additional time that the process of a debug build may take to end after its drain.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
@@ -86,7 +89,7 @@ async fn a_drain_in_the_middle_of_a_handler_is_no_death() {
     worker.stop();
     ingest.stop();
     let log = deployment.log();
-    assert!(!log.contains("its handler runs alone now"), "{log}");
+    assert!(!log.contains(ALONE), "{log}");
     deployment.finish().await;
 }
 
@@ -106,7 +109,7 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
     within(
         PATIENCE,
         "the suspected event must run in isolation",
-        async || deployment.log().contains("its handler runs alone now"),
+        async || deployment.log().contains(ALONE),
     )
     .await;
     is_held_up(&deployment).await;
@@ -155,7 +158,7 @@ async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
     within(
         PATIENCE,
         "the suspected event must run in isolation",
-        async || deployment.log().contains("its handler runs alone now"),
+        async || deployment.log().contains(ALONE),
     )
     .await;
     // The suspected event may have run already, and the gate may have held up its handler. While

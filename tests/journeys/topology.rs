@@ -285,7 +285,7 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     );
     let asked = deployment.command(&["queues", "declare"]).output().unwrap();
     assert!(!asked.status.success(), "declaring must need --yes");
-    assert_eq!(queue_of(&rabbitmq, "scores"), None, "it must not exist");
+    assert_eq!(queue_of(&rabbitmq, "scores"), None, "no queue may be made");
     assert!(!shown.is_ready());
 
     let declared = deployment.json(&["queues", "declare", "--yes", "--by", "ada"]);

@@ -25,7 +25,7 @@ pub fn check(
         if before.iter().any(|other| other.id == secret.id) {
             places.mistake(
                 &format!("{at}/id"),
-                format!("the id {:?} occurs twice", secret.id),
+                format!("two secrets of this source have the id {:?}", secret.id),
             );
         }
         let until = until(&at, secret, places);

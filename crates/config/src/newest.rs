@@ -18,7 +18,7 @@ pub fn check(at: &str, newest: &file::Newest, places: &mut Places) -> Option<New
             continue;
         };
         if key.contains(&pointer) {
-            places.mistake(&at, "this pointer is in the key already");
+            places.mistake(&at, "the list `key` already contains this pointer");
         }
         key.push(pointer);
     }

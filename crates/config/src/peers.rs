@@ -19,7 +19,10 @@ pub fn check(given: &Ingest, listen: Option<SocketAddr>, places: &mut Places) ->
         .iter()
         .all(|at| places.is_whole(at));
     if given.tls.is_some() && !given.plain_http_from.is_empty() {
-        places.mistake(PLAIN, "with tls, nothing is received over plain HTTP");
+        places.mistake(
+            PLAIN,
+            "with tls set, the listener receives nothing over plain HTTP, so this has no effect",
+        );
     }
     let is_open = listen.is_some_and(|listen| !listen.ip().is_loopback());
     let is_bare =

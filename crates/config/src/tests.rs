@@ -237,7 +237,7 @@ fn a_syntax_error_is_reported_with_its_place() {
     check(
         &GOOD.replace("id = \"old\"", "id = \"2026-11\""),
         expect![[r#"
-            hookbox.toml:27:47: source[0].secrets[1].id: the id "2026-11" occurs twice
+            hookbox.toml:27:47: source[0].secrets[1].id: two secrets of this source have the id "2026-11"
         "#]],
     );
 }
@@ -325,8 +325,8 @@ fn a_file_is_one_however_it_is_written() {
 #[test]
 fn what_is_given_with_the_image_loads() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let compose =
-        std::fs::read_to_string(folder.join(".docker/hookbox.toml")).expect("the file must exist");
+    let compose = std::fs::read_to_string(folder.join(".docker/hookbox.toml"))
+        .expect("the config of the image must exist");
     // In the container of `docker-compose.yml`, the secrets are mounted files. This test replaces
     // each reference to such a file by a reference to an environment variable.
     let here = |name: &str| match name {

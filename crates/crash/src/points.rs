@@ -103,11 +103,11 @@ pub const POINTS: &[Point] = &[
     ),
     point(
         "postgres.after_guard",
-        "the claims are in their final state; the transaction is not committed yet",
+        "the final states of the claims are written; the transaction is not committed yet",
     ),
     point(
         "sqlite.after_guard",
-        "the claims are in their final state; the transaction is not committed yet",
+        "the final states of the claims are written; the transaction is not committed yet",
     ),
     point(
         "worker.after_commit",
@@ -140,7 +140,7 @@ pub const POINTS: &[Point] = &[
     ),
     point(
         "effect.before_end",
-        "external calls have ended; the store has no record of it",
+        "external calls have ended; the store has no record of their ends yet",
     ),
     point(
         "effect.mid_end",

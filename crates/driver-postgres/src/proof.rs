@@ -1,7 +1,7 @@
-//! The proof after a handler that is not hookbox's own. It proves that the open transaction is
-//! still the one that was opened for the handler, and that the session's settings are unchanged.
-//! Other state of the session is not compared but reset, so that the next handler does not find it,
-//! in the same transaction or in a later one.
+//! Checks a transaction after a handler that is not hookbox's own has used it: it must be the
+//! transaction that was opened, and the settings of its session must be unchanged. Other state of
+//! the session is not compared. It is reset, so that no later handler finds it, neither in this
+//! transaction nor in the next one.
 
 use std::time::Instant;
 
@@ -92,7 +92,7 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
         Err(QueryError::Database(error))
             if diagnose::is_cancelled(&error) && asked.elapsed() < limit =>
         {
-            return broken("it left a time limit that hookbox's own statements exceed".to_owned());
+            return broken("the handler left a time limit that is too short".to_owned());
         }
         Err(error) => {
             return Err(tx
@@ -104,7 +104,7 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
         return Err(ended());
     }
     if tx.depth() != 1 {
-        return broken("a savepoint was left open".to_owned());
+        return broken("the handler left a savepoint open".to_owned());
     }
     // The reset removes the recorded settings from the server, so `tx.session` keeps those that the
     // first proof read.
@@ -112,7 +112,7 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
     let changed = changed(began.as_deref(), &proof.now);
     if !changed.is_empty() {
         return broken(format!(
-            "it changed its session and did not change it back: {}",
+            "the handler changed settings and did not change them back: {}",
             changed.join(", ")
         ));
     }
@@ -122,7 +122,9 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
     } = proof;
     match tx.run(|c| forget(c, prepared, cached)).await {
         Ok(()) => Ok(()),
-        Err(error) => Err(tx.attribute(error, "reset the session").await),
+        Err(error) => Err(tx
+            .attribute(error, "reset the session after a handler")
+            .await),
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) async fn undo(tx: &mut Tx) -> Result<(), CommitError> {
         return proof::prove(tx).await;
     }
     if tx.depth() != 1 {
-        let why = "a savepoint was left open".to_owned();
+        let why = "the handler left a savepoint open".to_owned();
         return Err(CommitError::BrokenByHandler { why });
     }
     Ok(())

@@ -20,7 +20,7 @@ use crate::server::time_limit::{goodbye, within};
 use crate::{Options, claims, diagnose, newest};
 
 /// How long a rollback may take. If it takes longer, the connection is closed, and the server rolls
-/// back when it notices that.
+/// back when it notices that the connection is gone.
 const ROLLBACK_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The statement that rolls back to the last savepoint which [`crate::proof::BEGIN`] or
@@ -60,10 +60,10 @@ pub struct Tx {
     /// The events whose claims this transaction has turned into leases, by route.
     pub(crate) leased: BTreeSet<(RouteName, EventId)>,
     /// The events whose versions this transaction has compared, by route and event. It has locked
-    /// the keys of these events.
+    /// the keys (of `newest`) of these events.
     pub(crate) versions: BTreeMap<(RouteName, EventId), VersionedEvent>,
-    /// The keys to which this transaction has given the version of an event that is not done yet,
-    /// by route and key.
+    /// The keys of `newest` to which this transaction has given the version of an event that is not
+    /// done yet, by route and key.
     pub(crate) anticipated: BTreeMap<(RouteName, KeyDigest), EventNumber>,
     /// The numbers of the events that this transaction has claimed or looked up.
     pub(crate) numbers: HashMap<EventId, EventNumber>,
@@ -138,8 +138,8 @@ impl Tx {
     {
         self.sound = false;
         self.awaits_answer = true;
-        // An error may need the names of role, database and schema. They are read now, because the
-        // statement borrows the connection.
+        // The text of an error may contain the names of role, database and schema. They are read
+        // before the statement runs, because it borrows the connection.
         let names = self.lease.names();
         match within(self.deadline, statement(self.lease.connection())).await {
             Ok(answer) => {
@@ -175,7 +175,7 @@ impl Tx {
         match self.lease.depth() {
             1 => {}
             0 => return Err(ended()),
-            _ => return broken("a savepoint was left open"),
+            _ => return broken("the handler left a savepoint open"),
         }
         self.take_back().await?;
         if !self.guard().await? {
@@ -219,11 +219,12 @@ impl Tx {
         }
     }
 
-    /// Runs the guard, the last statement before the commit. It sets every claim that was not
-    /// inserted in its final state to that state. If this succeeds, the current transaction is the
-    /// one that made the claims, and it is still open (H9). Returns whether it succeeded. If no
-    /// claim has to change and the statement that wrote the outcomes was the last one, that
-    /// statement has already shown all this, and the guard does not run.
+    /// Runs the guard, the last statement before the commit. It changes every claim that was
+    /// inserted in another state to its final state. Its success proves that the transaction which
+    /// made the claims is still open (H9). Returns whether it succeeded.
+    ///
+    /// The guard is skipped if no claim has to change and an earlier statement has proved the same
+    /// (`is_proved`).
     async fn guard(&mut self) -> Result<bool, CommitError> {
         let mut ends = Vec::with_capacity(self.owned.len());
         for ((route, event), owned) in &self.owned {
@@ -260,7 +261,9 @@ impl Tx {
         let id = self.id.clone();
         match self.run(claims::transaction).await {
             Ok(found) => Ok(found == id),
-            Err(error) => Err(self.attribute(error, "check the transaction").await),
+            Err(error) => Err(self
+                .attribute(error, "check whether the transaction is open")
+                .await),
         }
     }
 
@@ -283,7 +286,10 @@ impl Tx {
         // as well, the handler is not the cause.
         if self.guarded && diagnose::is_refused(cause) && self.is_well_elsewhere().await {
             return CommitError::BrokenByHandler {
-                why: format!("hookbox could no longer {doing} in it: {}", text(cause)),
+                why: format!(
+                    "after the handler, hookbox could not {doing}: {}",
+                    text(cause)
+                ),
             };
         }
         error.ours(doing).into()
@@ -293,7 +299,7 @@ impl Tx {
     /// exists, the transaction is aborted; if not, a handler has ended the transaction.
     async fn aborted_or_ended(&mut self, doing: &'static str) -> CommitError {
         let aborted = CommitError::BrokenByHandler {
-            why: "a statement failed in it, and the error was swallowed".to_owned(),
+            why: "a statement failed, and the handler ignored the error".to_owned(),
         };
         if !self.guarded {
             return aborted;
@@ -370,7 +376,7 @@ impl Tx {
 /// Returns the error for a transaction whose claims are not those that it has made.
 pub(crate) fn changed() -> CommitError {
     CommitError::BrokenByHandler {
-        why: "its claims were changed, or its synchronous_commit was turned down".to_owned(),
+        why: "the claims or the synchronous_commit of the transaction were changed".to_owned(),
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) async fn withdraw(
         Ok(count) if count == events.len() as u64 => {}
         Ok(_) if !tx.is_alive().await? => return Err(ended()),
         Ok(_) => {
-            let why = "its claims were changed".to_owned();
+            let why = "the claims of the transaction were changed".to_owned();
             return Err(CommitError::BrokenByHandler { why });
         }
         Err(error) => return Err(tx.attribute(error, "withdraw claims").await),

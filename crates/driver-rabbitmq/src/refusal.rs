@@ -212,7 +212,7 @@ mod tests {
     }
 
     fn error(kind: impl Into<AMQPErrorKind>) -> lapin::Error {
-        ErrorKind::ProtocolError(AMQPError::new(kind.into(), "its words".into())).into()
+        ErrorKind::ProtocolError(AMQPError::new(kind.into(), "the broker's text".into())).into()
     }
 
     /// Returns the text of an error that says what the broker refused.
@@ -220,7 +220,7 @@ mod tests {
         assert!(matches!(error, OpenError::Refused { .. }), "{error:?}");
         let text = describe(&error);
         assert!(
-            text.contains("its words") && !text.contains("hunter2"),
+            text.contains("the broker's text") && !text.contains("hunter2"),
             "{text}"
         );
         text

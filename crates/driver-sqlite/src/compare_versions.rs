@@ -21,7 +21,7 @@ pub(crate) async fn compare_versions(
     let keys: Vec<KeyDigest> = keys.into_iter().collect();
     let states = newest::states(tx.connection(), route, &keys, moment::now())
         .await
-        .map_err(fault("compare versions"))?;
+        .map_err(fault("look up the newest versions of keys"))?;
     let mut standings = Vec::with_capacity(events.len());
     for event in events {
         let number = tx.numbers.get(&event.event).copied();

@@ -31,15 +31,15 @@ pub(crate) async fn anything(
     Err(refused(
         path,
         format!(
-            "has objects that hookbox did not create on tables that it has to replace: {users}"
+            "has objects that are not hookbox's on tables that the migration must replace: {users}"
         ),
-        "drop them, migrate, and create them again for the new tables",
+        "drop these objects, migrate, and create them again for the new tables",
     ))
 }
 
 /// Returns the views, triggers and indexes on these tables, and the tables with a foreign key to
-/// them. Hookbox has created none of them. SQLite would delete the triggers and indexes together
-/// with the tables, and would keep the views and foreign keys, which would then fail.
+/// them. None of them is hookbox's own. SQLite would delete the triggers and indexes together with
+/// the tables, and would keep the views and foreign keys, which would then fail.
 async fn of_user(connection: &mut SqliteConnection, replaced: &[String]) -> sqlx::Result<String> {
     let objects: Vec<(String, String, String, String)> = sqlx::query_as(
         "select type, name, tbl_name, sql from sqlite_schema where sql is not null order by name",
@@ -55,7 +55,7 @@ async fn of_user(connection: &mut SqliteConnection, replaced: &[String]) -> sqlx
     let is_replaced = |name: &str| replaced.iter().any(|one| one.eq_ignore_ascii_case(name));
     let refers = |kind: &str, name: &str, table: &str, sql: &str| match kind {
         // SQLite does not report which tables a view reads, so each word of the view's definition
-        // is compared with their names.
+        // is compared with the names of the tables.
         "view" | "trigger" => {
             let mut words = sql.split(|c: char| !c.is_alphanumeric() && c != '_');
             words.any(is_replaced)

@@ -125,7 +125,7 @@ async fn give(
     }
     let written = write(tx, route, terms, &given, &receipts).await;
     if !written.map_err(fault("write the leases of events"))? {
-        let why = "its claims were changed".to_owned();
+        let why = "the claims of the transaction were changed".to_owned();
         return Err(CommitError::BrokenByHandler { why });
     }
     for receipt in &receipts {

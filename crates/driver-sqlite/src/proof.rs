@@ -44,7 +44,7 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
     if !changed.is_empty() {
         return Err(CommitError::BrokenByHandler {
             why: format!(
-                "it changed its connection and did not change it back: {}",
+                "the handler changed settings and did not change them back: {}",
                 changed.join(", ")
             ),
         });

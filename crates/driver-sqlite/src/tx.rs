@@ -73,10 +73,10 @@ impl Tx {
         let whole = self.unit.is_whole().await;
         if self.unit.has_committed() {
             return Err(CommitError::EndedByHandler {
-                why: "something was committed before hookbox committed".to_owned(),
+                why: "the connection committed something before hookbox's commit".to_owned(),
             });
         }
-        whole.map_err(|error| attribute("check the transaction", error))
+        whole.map_err(|error| attribute("check whether the transaction is open", error))
     }
 
     /// Runs the guard, and then commits. The guard checks the transaction, and sets every claim
@@ -107,7 +107,7 @@ impl Tx {
             if found != finals.len() as u64 {
                 return Err(CommitError::BrokenByHandler {
                     why: format!(
-                        "of its {} claims, only {found} were unchanged",
+                        "of the transaction's {} claims, only {found} were unchanged",
                         finals.len()
                     ),
                 });

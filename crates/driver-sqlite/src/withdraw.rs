@@ -21,7 +21,7 @@ pub(crate) async fn withdraw(
     if withdrawn != events.len() as u64 {
         return Err(CommitError::BrokenByHandler {
             why: format!(
-                "of {} claims, only {withdrawn} were unchanged",
+                "of the {} claims to withdraw, only {withdrawn} were unchanged",
                 events.len()
             ),
         });

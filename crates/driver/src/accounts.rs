@@ -14,9 +14,9 @@ pub struct Accounts {
     pub open_by_route: Vec<(RouteName, u64)>,
     /// The number of receipts that were written off as lost, for each route that has any.
     pub written_off: Vec<(RouteName, u64)>,
-    /// The oldest receipts without an outcome. Each is either still on its way to its handler or
-    /// lost. The store cannot distinguish the two; a caller can, if it knows that no message is
-    /// queued or in flight.
+    /// The oldest receipts without an outcome. Such a receipt either still waits for its handler or
+    /// is lost, and the store cannot tell which. A caller that knows that no message is queued or
+    /// in flight knows that the receipt is lost.
     pub open: Vec<OpenReceipt>,
     /// The sequence gaps: numbers that no accept report covers, although a report covers a higher
     /// number.
@@ -49,7 +49,8 @@ impl Accounts {
 
 /// Returns how many reported receipts of a route are gone: they are neither settled nor open nor
 /// written off, so the store has lost their rows. The result is never too large. It can be too
-/// small, because each settled receipt that was never reported makes up for one that is gone.
+/// small: a receipt that is settled but was never reported is subtracted as well, and so hides one
+/// that is gone.
 pub const fn receipts_gone(reported: u64, settled: u64, open: u64, written_off: u64) -> u64 {
     reported.saturating_sub(settled + open + written_off)
 }
@@ -71,9 +72,9 @@ pub struct OpenReceipt {
     pub number: u64,
     /// The seconds since the receipt's accept report was stored.
     pub seconds: u64,
-    /// Whether the receipt is overdue although its route makes progress: a receipt that was
-    /// accepted later has had its outcome for longer than the overdue limit. Always false while an
-    /// operator has paused the route, and afterwards for the length of the overdue limit.
+    /// Whether a later receipt has passed this one: a receipt that was accepted later has had its
+    /// outcome for longer than the overdue limit. Always false while an operator has paused the
+    /// route, and for the length of the overdue limit after the pause.
     pub passed: bool,
 }
 
@@ -123,13 +124,13 @@ impl AccountGap {
     }
 }
 
-/// An ingest process that has not reported its last sequence numbers, because it has ended or
-/// cannot reach the broker.
+/// An ingest process with receipts in the store whose sequence numbers it has not reported, because
+/// it has ended or cannot reach the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unvouched {
     /// The ingest process with the unreported numbers.
     pub instance: InstanceId,
-    /// The last sequence number that the ingest has reported; 0 if none.
+    /// The highest sequence number that the ingest has reported; 0 if none.
     pub reported: u64,
     /// The highest sequence number of this ingest process that a receipt in the store has.
     pub seen: u64,
@@ -140,13 +141,13 @@ pub struct Unvouched {
 }
 
 /// An ingest process that has not sent its closing report and has reported nothing for a long time.
-/// Either it is idle, or it was killed. If it was killed, only the queues know what it accepted
-/// after its last report.
+/// Either it is idle, or it was killed. If it was killed, only messages in the queues show what it
+/// accepted after its last report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SilentIngest {
     /// The ingest process that has sent no closing report.
     pub instance: InstanceId,
-    /// The last sequence number that the ingest has reported.
+    /// The highest sequence number that the ingest has reported.
     pub reported: u64,
     /// The seconds since the ingest's last accept report.
     pub seconds: u64,
@@ -161,7 +162,7 @@ mod tests {
         let instance = InstanceId::from_bytes([0x11; 16]);
         let open = OpenReceipt {
             receipt: ReceiptId::from_bytes([0x22; 16]),
-            route: "scores".parse().expect("the name must be valid"),
+            route: "scores".parse().expect("the route name must be valid"),
             instance,
             number: 7,
             seconds: 60,

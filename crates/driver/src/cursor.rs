@@ -95,7 +95,7 @@ mod tests {
             let event = EventCursor {
                 at,
                 event: EventId::from_bytes([0xa7; 16]),
-                route: "a-b_c".parse().expect("the name must be valid"),
+                route: "a-b_c".parse().expect("the route name must be valid"),
             };
             assert_eq!(event.to_string().parse(), Ok(event));
             let refusal = RefusalCursor {

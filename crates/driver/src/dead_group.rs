@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{DeadReason, cause};
 
-/// The length of a group's id in bytes. With this length, two groups have the same id in only one
-/// of five hundred million stores, if each store has a thousand groups.
+/// The length of a group's id in bytes. It makes equal ids very unlikely: of five hundred million
+/// stores with a thousand groups each, about one has two groups with the same id.
 const ID_BYTES: usize = 6;
 
 /// The id of a group of dead letters: the first twelve hex digits of a digest over route, reason
@@ -86,7 +86,7 @@ mod tests {
 
     fn of(route: &str, reason: DeadReason, detail: &str) -> DeadGroupId {
         DeadGroupId::of(
-            &route.parse().expect("the name must be valid"),
+            &route.parse().expect("the route name must be valid"),
             reason,
             detail,
         )

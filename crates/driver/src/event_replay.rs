@@ -229,7 +229,7 @@ impl ReplayFilter {
     /// Returns a filter that selects all events, for a route that selects one topic.
     pub(crate) fn sample(again: bool) -> Self {
         Self {
-            route: "scores".parse().expect("the name must be valid"),
+            route: "scores".parse().expect("the route name must be valid"),
             topics: vec!["begini.score".parse().expect("the pattern must be valid")],
             conditions: Vec::new(),
             again,

@@ -124,7 +124,7 @@ mod tests {
     fn stamp(byte: u8) -> String {
         let fingerprint = keyed(byte)
             .fingerprint()
-            .expect("the identity must have a key");
+            .expect("the process must have an identity key");
         fingerprint.to_string()
     }
 

@@ -35,8 +35,8 @@ pub struct LeaseWish<'a> {
     pub attempt: u32,
     /// The number of attempts made before the last replay of the event, as the claim returned it.
     pub attempts_before: u32,
-    /// The digest of the receipt's own body. It is set when the event is stored with another body,
-    /// and its source has `on_conflict = "duplicate"`.
+    /// The digest of this receipt's body, if the event is stored with another body and its source
+    /// has `on_conflict = "duplicate"`; otherwise `None`.
     pub other_digest: Option<ContentDigest>,
 }
 
@@ -109,17 +109,17 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Returns the number of the effect that the next call has. It is 1 until the event is done,
-    /// and higher after the replay of a done event, because the operator wants the effect once
-    /// more. The replay of a dead letter keeps the number: an earlier call may have had its effect
-    /// although no success is recorded.
+    /// Returns the number of the effect that the next call is to have. Calls with the same number
+    /// repeat the same effect. The number is 1 until the event is done. It rises with the replay of
+    /// a done event, because the operator wants a further effect. It stays the same with the replay
+    /// of a dead letter, because an earlier call may have had the effect without recording it.
     pub fn effect(self) -> u32 {
         self.last_done.saturating_add(1)
     }
 
-    /// Returns the answer to a wish for a lease if the target permits the call, and the leases that
-    /// are then stored. `claimed` is the attempt that was claimed, and `waiting` the attempt for
-    /// which the event waited before; `None` for a first attempt.
+    /// Decides about a wish for a lease, for a target that permits the call. Returns the answer,
+    /// and the leases that are then stored. `claimed` is the attempt that was claimed, and
+    /// `waiting` the attempt for which the event waited before; `None` for a first attempt.
     pub fn next(
         self,
         claimed: u32,
@@ -142,9 +142,9 @@ impl Leases {
 }
 
 impl LeaseTerms<'_> {
-    /// Returns the answer to each wish for a lease, in the order given, and the leases that are
-    /// then stored for its event. Takes the permits from `target`. `in_flight` is the number of
-    /// leases of the target that have not ended.
+    /// Decides about wishes for leases, and takes the permits for the calls from `target`. Returns
+    /// the answer to each wish, in the order given, and the leases that are then stored for its
+    /// event. `in_flight` is the number of leases of the target that have not ended.
     pub fn allot(
         &self,
         target: &mut TargetState,
@@ -241,11 +241,11 @@ mod tests {
     fn a_lost_event_takes_no_permit_and_a_refused_one_keeps_its_leases() {
         let target: TargetName = "https://example.com"
             .parse()
-            .expect("the name must be valid");
+            .expect("the target name must be valid");
         let terms = LeaseTerms {
             target: &target,
             limits: TargetLimits {
-                concurrency: NonZeroU32::new(3).expect("the number must not be zero"),
+                concurrency: NonZeroU32::new(3).expect("the limit must not be zero"),
                 rate: None,
             },
             length: Duration::from_secs(30),

@@ -64,43 +64,43 @@ mod tests {
     fn ranges_that_touch_become_one() {
         let table: [Case<'_>; 7] = [
             (
-                "no stored range",
+                "the ingest has no stored range yet",
                 range(5, 9, false, 3),
                 &[],
                 Some(range(5, 9, false, 3)),
             ),
             (
-                "a stored range below the reported one",
+                "the stored range ends just below the reported one",
                 range(5, 9, false, 3),
                 &[range(1, 4, false, 1)],
                 Some(range(1, 9, false, 1)),
             ),
             (
-                "a stored range below the reported one, and an older one above it",
+                "the stored ranges end just below and begin just above the reported one",
                 range(5, 9, false, 3),
                 &[range(10, 12, true, 1), range(1, 4, false, 2)],
                 Some(range(1, 12, true, 1)),
             ),
             (
-                "a stored range that overlaps the reported one",
+                "the stored range overlaps the reported one",
                 range(5, 9, false, 3),
                 &[range(7, 20, false, 4)],
                 Some(range(5, 20, false, 3)),
             ),
             (
-                "a reported range that is stored already",
+                "the stored range contains the reported one",
                 range(5, 9, false, 3),
                 &[range(1, 9, false, 1)],
                 None,
             ),
             (
-                "a closing report that is stored already",
+                "the same closing report is stored already",
                 range(5, 9, true, 3),
                 &[range(5, 9, true, 1)],
                 None,
             ),
             (
-                "a closing report whose number is stored without one",
+                "the stored range contains the number of a new closing report",
                 range(9, 9, true, 3),
                 &[range(1, 9, false, 1)],
                 Some(range(1, 9, true, 1)),

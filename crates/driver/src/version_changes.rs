@@ -1,5 +1,5 @@
 //! What the ends of events change for their keys, on a route that applies only the newest event of
-//! each key: which keys rise to which version, and which are free for another call.
+//! each key: which keys get a newer version, and which keys are free for another call.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{CallWrite, KeyState, VersionedEvent, newest_of_each_key};
 /// The changes to the keys of a route that follow from the ends of some events.
 #[derive(Debug, Default)]
 pub struct VersionChanges<'a> {
-    /// The events that are done and may raise their keys.
+    /// The done events, which may raise the stored versions of their keys.
     done: Vec<(EventNumber, &'a VersionedEvent)>,
     freed: Vec<(KeyDigest, EventNumber)>,
 }
@@ -42,8 +42,8 @@ impl<'a> VersionChanges<'a> {
     /// or if it is known that the event is not older than the stored version.
     fn add_done(&mut self, number: EventNumber, event: &'a VersionedEvent, key: Option<&KeyState>) {
         let done = key.and_then(|key| key.version.as_ref());
-        // A late success of an older call may come after a newer event of the key is done. Then the
-        // key keeps the version of the newer event.
+        // A call may succeed late, when a newer event of the key is done already. Then the key
+        // keeps the version of the newer event.
         if !done.is_some_and(|done| event.version.is_older_than(done)) {
             self.done.push((number, event));
         }
@@ -123,8 +123,8 @@ mod tests {
         }
     }
 
-    /// Whether an event raises its key depends on the version that is done. Whether it frees its
-    /// key depends on the call.
+    /// A done event raises the version of its key unless a newer event is done. The end of a call
+    /// frees the key only if no newer call was made for the event.
     #[test]
     fn a_call_that_is_done_raises_its_key_and_the_newest_call_frees_it() {
         let (event, failure) = (VersionedEvent::sample(1, 1, "2"), failure());
@@ -193,7 +193,7 @@ mod tests {
         let events = [(1, 1, "2"), (2, 1, "3"), (3, 2, "1"), (4, 3, "1")];
         let events = events.map(|(event, key, text)| VersionedEvent::sample(event, key, text));
         let [one, two]: [RouteName; 2] =
-            ["one", "two"].map(|name| name.parse().expect("the name must be valid"));
+            ["one", "two"].map(|name| name.parse().expect("the route name must be valid"));
         // The version of the last event was compared on another route.
         let routes = [&one, &one, &one, &two];
         let compared = routes.into_iter().zip(&events);

@@ -115,7 +115,7 @@ mod tests {
         let routes = |names: &[&str]| {
             names
                 .iter()
-                .map(|it| it.parse().expect("the name must be valid"))
+                .map(|it| it.parse().expect("the route name must be valid"))
                 .collect()
         };
         Account {

@@ -59,8 +59,8 @@ impl FromStr for IdentityKey {
     type Err = InvalidIdentityKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidIdentityKey> {
-        // The bytes are decoded into the buffer that becomes the key, so the dropped key leaves no
-        // copy.
+        // The text is decoded directly into the buffer of the key, so no copy of its bytes stays in
+        // memory when the key is dropped.
         let mut bytes = vec![0; Self::BYTES];
         match hex::decode_to_slice(text, &mut bytes) {
             Ok(()) => Ok(Self(bytes.into())),
@@ -95,14 +95,17 @@ mod tests {
 
     #[test]
     fn a_key_is_read_from_its_text() {
-        let key: IdentityKey = TEXT.parse().expect("the key must be valid");
+        let key: IdentityKey = TEXT.parse().expect("the identity key must be valid");
         let mut bytes = [0; IdentityKey::BYTES];
         for (place, byte) in (0..).zip(&mut bytes) {
             *byte = place;
         }
         let same = IdentityKey::from_bytes(bytes);
         assert_eq!(key.fingerprint(), same.fingerprint());
-        let upper: IdentityKey = TEXT.to_uppercase().parse().expect("the key must be valid");
+        let upper: IdentityKey = TEXT
+            .to_uppercase()
+            .parse()
+            .expect("the identity key must be valid");
         assert_eq!(key.fingerprint(), upper.fingerprint());
         for bad in [
             "",
@@ -121,7 +124,7 @@ mod tests {
     #[test]
     fn a_fingerprint_is_stable_and_shows_no_key() {
         // Stores and brokers keep fingerprints, so the same key must always have the same one.
-        let key: IdentityKey = TEXT.parse().expect("the key must be valid");
+        let key: IdentityKey = TEXT.parse().expect("the identity key must be valid");
         let fingerprint = key.fingerprint().to_string();
         assert_eq!(fingerprint, "92005bd94328914902fbed5f9154c817");
         assert_eq!(format!("{key:?}"), format!("IdentityKey({fingerprint})"));

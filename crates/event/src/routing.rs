@@ -136,7 +136,7 @@ mod tests {
             test: test.clone(),
         };
         Selection {
-            route: route.parse().expect("the name must be valid"),
+            route: route.parse().expect("the route name must be valid"),
             topics: vec![topics.parse().expect("the pattern must be valid")],
             conditions: conditions.iter().map(condition).collect(),
         }
@@ -158,7 +158,7 @@ mod tests {
                 ),
                 selection("other", "bank.#", &[("/level", Test::Exists(false))]),
             ],
-            unrouted: "unrouted".parse().expect("the name must be valid"),
+            unrouted: "unrouted".parse().expect("the route name must be valid"),
         }
     }
 
@@ -166,7 +166,8 @@ mod tests {
         let routing = routing();
         let topic: Topic = topic.parse().expect("the topic must be valid");
         let source = topic.as_str().split('.').next().unwrap_or_default();
-        let conditions = routing.conditions_of(&source.parse().expect("the name must be valid"));
+        let conditions =
+            routing.conditions_of(&source.parse().expect("the source name must be valid"));
         let decided = decide_conditions(body.as_bytes(), conditions.conditions());
         let holds = decided.unwrap_or_default();
         let matched = conditions.matched(&topic, &holds);
@@ -208,7 +209,7 @@ mod tests {
     fn only_the_conditions_of_routes_that_may_take_a_source_are_decided() {
         let of = |source: &str| {
             let conditions =
-                routing().conditions_of(&source.parse().expect("the name must be valid"));
+                routing().conditions_of(&source.parse().expect("the source name must be valid"));
             conditions
                 .routes
                 .iter()
@@ -220,14 +221,15 @@ mod tests {
         assert_eq!(of("elsewhere"), [2]);
         let mut without = routing();
         without.selections.retain(|it| it.conditions.is_empty());
-        let conditions = without.conditions_of(&"shop".parse().expect("the name must be valid"));
+        let conditions =
+            without.conditions_of(&"shop".parse().expect("the source name must be valid"));
         assert!(conditions.conditions().is_empty());
     }
 
     #[test]
     fn equal_topics_with_equal_matches_go_to_the_same_routes() {
         let routing = routing();
-        let shop = routing.conditions_of(&"shop".parse().expect("the name must be valid"));
+        let shop = routing.conditions_of(&"shop".parse().expect("the source name must be valid"));
         let order: Topic = "shop.order".parse().expect("the topic must be valid");
         let payment: Topic = "shop.payment".parse().expect("the topic must be valid");
         // The third condition, on the size, belongs only to a route that does not take payments. So

@@ -35,8 +35,8 @@ fn plain(c: char) -> bool {
 
 /// Converts an event type to characters that a topic may contain: '/' and ':' become '.', and a
 /// space becomes '_'. Returns `None` if it contains any other character that a topic may not
-/// contain. Letters and digits are never changed, so only types that differ in nothing but
-/// separators are converted to the same text.
+/// contain. Letters and digits are never changed, so two types become the same text only if nothing
+/// but their separators differs.
 fn topic_text(kind: &str) -> Option<String> {
     let one = |c| match c {
         '/' | ':' => Some('.'),
@@ -308,7 +308,7 @@ mod tests {
             ("shop2.#", "shop", false),
         ] {
             let parsed: TopicPattern = pattern.parse().expect("the pattern must be valid");
-            let source: SourceName = source.parse().expect("the name must be valid");
+            let source: SourceName = source.parse().expect("the source name must be valid");
             assert_eq!(parsed.may_match_of(&source), expect, "{pattern}, {source}");
         }
     }
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_strange_type_is_untyped_not_refused() {
-        let source: SourceName = "begini".parse().expect("the name must be valid");
+        let source: SourceName = "begini".parse().expect("the source name must be valid");
         let long = "x".repeat(300);
         for kind in [
             None,
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn the_type_of_a_header_is_written_as_a_topic() {
-        let source: SourceName = "shop".parse().expect("the name must be valid");
+        let source: SourceName = "shop".parse().expect("the source name must be valid");
         let long = "x".repeat(300);
         for (header, part, topic) in [
             ("orders/create", None, "shop.orders.create"),
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_source_has_the_types_that_its_topics_can_hold() {
-        let source: SourceName = "jira".parse().expect("the name must be valid");
+        let source: SourceName = "jira".parse().expect("the source name must be valid");
         for kind in ["issue_created", "a.b", "untyped", "A-1"] {
             assert!(Topic::is_event_type(&source, kind), "{kind}");
         }

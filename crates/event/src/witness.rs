@@ -96,7 +96,7 @@ mod tests {
                 instance: InstanceId::new(now, [9; 10]),
                 number: 651,
             }],
-            routes: vec!["scores".parse().expect("the name must be valid")],
+            routes: vec!["scores".parse().expect("the route name must be valid")],
         }
     }
 

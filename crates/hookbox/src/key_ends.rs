@@ -18,9 +18,9 @@ const WARN_INTERVAL: Duration = DAY;
 /// A warning that the last signing key of a source expires soon, or that all its keys have expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeysEnd {
-    /// The last key of the source expires soon.
+    /// The last key of the source expires soon. The text is the warning for the log.
     Near(String),
-    /// No key of the source is valid any more.
+    /// No key of the source is valid any more. The text is the warning for the log.
     Over(String),
 }
 
@@ -110,7 +110,10 @@ mod tests {
         // At the very moment at which a key expires, it is no longer valid, so the warning must say
         // that the key has expired.
         match assess("begini", Some(END), END) {
-            Some(KeysEnd::Over(what)) => assert!(what.contains("are answered 503"), "{what}"),
+            Some(KeysEnd::Over(what)) => assert!(
+                what.contains("requests to the source are answered 503"),
+                "{what}"
+            ),
             other => panic!("{other:?}"),
         }
     }

@@ -165,7 +165,10 @@ fn dev_keeps_one_file_where_a_folder_has_one() {
         let mut command = folder.hookbox(&["dev", "--listen", "127.0.0.1:0"]);
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut dev = Process::start(&mut command).unwrap();
-        let is_said = |line: &str| line.contains("share one file").then_some(());
+        let is_said = |line: &str| {
+            line.contains("Store and broker share one file")
+                .then_some(())
+        };
         let said = dev.stdout().unwrap().find(PATIENCE, is_said);
         assert!(
             said.is_some(),

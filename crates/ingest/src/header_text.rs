@@ -20,7 +20,7 @@ mod tests {
         let name = HeaderName::from_static("x-event");
         let mut headers = HeaderMap::new();
         for line in lines {
-            let value = HeaderValue::from_bytes(line).expect("a header value");
+            let value = HeaderValue::from_bytes(line).expect("the line must be valid");
             headers.append(&name, value);
         }
         header_text(&headers, &name)

@@ -84,9 +84,9 @@ impl NotAccepted {
             NotAccepted::BrokenBody => (StatusCode::BAD_REQUEST, "body"),
             NotAccepted::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding"),
             NotAccepted::Form => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type"),
-            // A genuine request also comes from an untrusted peer, or not over https, when a proxy
-            // has a new address or has lost a setting. So the sender must retry, and 503 makes it
-            // do so.
+            // When a proxy has a new address or has lost a setting, a genuine request comes from an
+            // untrusted peer, or does not seem to have come over https. Its sender must retry, and
+            // 503 makes it do so.
             NotAccepted::UntrustedPeer | NotAccepted::NotHttps => {
                 (StatusCode::SERVICE_UNAVAILABLE, "not_through_https")
             }
@@ -190,7 +190,9 @@ mod tests {
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
         let body = axum::body::to_bytes(response.into_body(), 1024).await;
-        let fields: serde_json::Value = serde_json::from_slice(&body.expect("read")).expect("JSON");
+        let body = body.expect("the body must be at most 1024 bytes long");
+        let fields: serde_json::Value =
+            serde_json::from_slice(&body).expect("the body must be JSON");
         let expect = serde_json::json!({ "receipt": receipt.to_string(), "status": "accepted" });
         assert_eq!(fields, expect);
     }

@@ -6,9 +6,9 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
     /// There is no terminal on which the operator could be asked.
-    #[error("there is no terminal to ask on")]
+    #[error("there is no terminal on which the operator could be asked")]
     NoTerminal,
     /// The terminal could not be read.
-    #[error("the answer could not be read")]
+    #[error("the operator's answer could not be read")]
     Unreadable(#[source] io::Error),
 }

@@ -90,7 +90,8 @@ mod tests {
     use crate::{Dialect, Script};
 
     fn positional(text: &str) -> Positional {
-        let script = Script::read(text, Dialect::Postgres).expect("the text must be a script");
+        let script =
+            Script::read(text, Dialect::Postgres).expect("the text must consist of statements");
         let statement = script
             .statements
             .first()

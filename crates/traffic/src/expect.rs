@@ -211,10 +211,10 @@ mod tests {
                 end: *end,
             })
             .collect();
-        let source = "begini".parse().expect("the name must be valid");
+        let source = "begini".parse().expect("the source name must be valid");
         let routing = Routing {
             selections: Vec::new(),
-            unrouted: "unrouted".parse().expect("the name must be valid"),
+            unrouted: "unrouted".parse().expect("the route name must be valid"),
         };
         let receiver = Receiver::new(&source, &routing);
         let sum = sum_up(&mut sent, 5, &shares, &receiver);
@@ -259,8 +259,8 @@ mod tests {
 
     fn selection(route: &str, topics: &str, conditions: Vec<Condition>) -> Selection {
         Selection {
-            route: route.parse().expect("the name must be valid"),
-            topics: vec![topics.parse().expect("the pattern must be valid")],
+            route: route.parse().expect("the route name must be valid"),
+            topics: vec![topics.parse().expect("the topic pattern must be valid")],
             conditions,
         }
     }
@@ -272,10 +272,10 @@ mod tests {
         events: u32,
         selections: Vec<Selection>,
     ) -> BTreeMap<String, (u64, u64)> {
-        let source = "begini".parse().expect("the name must be valid");
+        let source = "begini".parse().expect("the source name must be valid");
         let routing = Routing {
             selections,
-            unrouted: "unrouted".parse().expect("the name must be valid"),
+            unrouted: "unrouted".parse().expect("the route name must be valid"),
         };
         let receiver = Receiver::new(&source, &routing);
         let request = |number, role| SentRequest {
@@ -304,7 +304,7 @@ mod tests {
         let is_web = Condition {
             pointer: "/event/details/platform"
                 .parse()
-                .expect("the pointer must be valid"),
+                .expect("the JSON pointer must be valid"),
             test: Test::OneOf(vec![Literal::String("WEB".to_owned())]),
         };
         let found = on_routes(
@@ -327,11 +327,11 @@ mod tests {
             conflicts: 100.0,
             ..Shares::default()
         };
-        let limit = || ExactNumber::parse("500").expect("the number must be valid");
+        let limit = || ExactNumber::parse("500").expect("the limit must be a valid number");
         let score = |test| Condition {
             pointer: "/event/details/calculated/score"
                 .parse()
-                .expect("the pointer must be valid"),
+                .expect("the JSON pointer must be valid"),
             test,
         };
         let found = on_routes(

@@ -83,7 +83,7 @@ mod tests {
     fn failed(cause: FailureCause) -> Result<(), HandlerFailure> {
         Err(HandlerFailure {
             cause,
-            error: "its own error".to_owned(),
+            error: "the error of the handler".to_owned(),
             interrupted: false,
             remedy: None,
         })
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn the_failure_of_an_ended_transaction_keeps_the_handlers_error() {
-        let failed = ended("it is gone", failed(FailureCause::Panicked).err());
-        assert!(failed.error.contains("it is gone"), "{}", failed.error);
-        assert!(failed.error.ends_with("; then: its own error"));
+        let failed = ended("the claim is gone", failed(FailureCause::Panicked).err());
+        assert!(failed.error.contains("claim is gone"), "{}", failed.error);
+        assert!(failed.error.ends_with("; then: the error of the handler"));
     }
 }

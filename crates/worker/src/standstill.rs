@@ -81,8 +81,9 @@ fn check(route: &RouteName, counters: &RouteCounters, seen: &mut Seen, now: Inst
     counters
         .standstill_s
         .store(stands.as_secs(), Ordering::Relaxed);
-    // A route that lacks a right is not a standstill: it is reported as such. Neither is a message
-    // that waits for the target of an effect, because it waits for a limited time.
+    // A route whose handler lacks a right in the database is not at a standstill, because the
+    // missing right is reported instead. A message that waits for the target of an effect is no
+    // standstill either, because it waits for a limited time.
     let waits =
         counters.missing_right().is_some() || counters.target_waits.load(Ordering::Relaxed) > 0;
     let stalled = !waits && is_stalled(stands, counters.running.longest());
@@ -129,7 +130,7 @@ mod tests {
             assert_eq!(
                 is_stalled(stands, limit),
                 expect,
-                "{seconds} s without progress, while a handler may run for {longest} s"
+                "is {seconds} s without progress a standstill if a handler may run for {longest} s?"
             );
         }
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 #[test]
 fn a_quick_case_reports_its_figures_and_its_floor() {
-    let hookbox = binary::built().expect("the binary of hookbox");
+    let hookbox = binary::built().expect("the binary of hookbox must be built");
     let output = Command::new(env!("CARGO_BIN_EXE_hookbox-bench"))
         .args([
             "--quick",
@@ -19,7 +19,7 @@ fn a_quick_case_reports_its_figures_and_its_floor() {
         ])
         .arg(hookbox)
         .output()
-        .expect("the bench starts");
+        .expect("the bench must start");
     let progress = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "the bench failed: {progress}");
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -50,7 +50,7 @@ fn a_name_of_no_case_is_refused() {
     let output = Command::new(env!("CARGO_BIN_EXE_hookbox-bench"))
         .args(["--case", "no-such-case"])
         .output()
-        .expect("the bench starts");
+        .expect("the bench must start");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(

@@ -10,11 +10,16 @@ use anyhow::{Context, Result, bail, ensure};
 /// The time within which the broker must reply.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// The types of AMQP frames that are used here (`METHOD`, `HEADER`, `BODY`), and the byte that ends
-/// each frame (`END`).
+/// The type of an AMQP frame that contains a method.
 const METHOD: u8 = 1;
+
+/// The type of an AMQP frame that contains the header of a message.
 const HEADER: u8 = 2;
+
+/// The type of an AMQP frame that contains a part of a message's body.
 const BODY: u8 = 3;
+
+/// The byte that ends each AMQP frame.
 const END: u8 = 0xce;
 
 /// The number of the only channel that a connection opens.
@@ -47,7 +52,7 @@ impl Connection {
     pub fn open(url: &str) -> Result<Self> {
         let rest = url
             .strip_prefix("amqp://")
-            .context("the URL must begin with amqp://")?;
+            .context("the URL of the broker must begin with amqp://")?;
         let (account, place) = rest
             .split_once('@')
             .context("the URL must name a user and a password")?;

@@ -19,8 +19,8 @@ use crate::servers::Servers;
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
-/// The requests that wait for an answer when a fault starts must be answered within this many
-/// milliseconds: the confirm deadline, and a margin for a busy machine.
+/// The time in milliseconds within which requests must be answered that wait for an answer when a
+/// fault starts. It is the confirm deadline, and a margin for a busy machine.
 const ANSWERED: u64 = 4_000;
 
 /// For how many milliseconds the test checks that no request is accepted while a majority of nodes
@@ -43,9 +43,9 @@ const ONE_MEMBER: &str = "one member in a cluster of 3";
 /// The time within which ingest must log that a queue has only one member.
 const NAMED_MAX: Duration = Duration::from_secs(5);
 
-/// The number of further accepted events after which ingest counts as accepting new events. It is
-/// larger than the number of requests that wait for an answer when the count starts, because a 200
-/// for one of these proves nothing about later requests.
+/// A test waits for this many further accepted events, to see that ingest accepts events again. The
+/// number is larger than the number of requests that wait for an answer when the count starts, so
+/// at least one of the events was sent after that.
 const MORE: u64 = 20;
 
 /// Runs the case of the catalogue with this number.
@@ -98,8 +98,8 @@ fn case(servers: &Servers, cluster: RabbitmqCluster, number: u8, seed: u64) -> R
 
 struct Course {
     chance: Chance,
-    // The services must end before their broker does. The world, which runs them, is therefore
-    // declared before the cluster, because fields are dropped in this order.
+    // Rust drops fields in the order of their declaration. `world`, which runs the services, is
+    // declared before `cluster`, so that the services end before their broker.
     world: World,
     cluster: RabbitmqCluster,
     seed: u64,
@@ -194,8 +194,9 @@ impl Course {
                 "after `rabbitmq-queues grow`, {queue} has {members} members, not 3"
             );
         }
-        // With node 2 killed, node 1 and the new node are a majority of three members only if the
-        // new node is a full member of each queue.
+        // Now node 2 is killed. A queue then works only with a majority of its three members: node
+        // 1 and the new node. So events are accepted only if the new node is a full member of each
+        // queue.
         self.cluster.kill(2)?;
         self.is_accepted(&mut sending)?;
         self.is_handled()?;
@@ -256,7 +257,7 @@ impl Course {
             let first = self.cluster.name(1);
             ensure!(
                 leader == first,
-                "{queue} must be led by {first}, and is led by {leader}"
+                "the leader of {queue} must be {first}, but is {leader}"
             );
         }
         for (queue, members) in self.members()? {

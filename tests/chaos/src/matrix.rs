@@ -1,7 +1,7 @@
 //! The crash-point matrix. A crash point is a named place in the code at which a hookbox process
-//! can end itself. Each of them is tested on every pair of broker and store that has it, once when
-//! a process reaches it for the first time and once for the second. Each time the checker runs
-//! afterwards.
+//! can end itself. Each crash point is tested on every pair of broker and store that has it: once
+//! with a process that ends when it passes the point for the first time, and once with the second
+//! time. The checker runs after each crash.
 
 mod cell;
 
@@ -30,9 +30,9 @@ use crate::user_route::UserRoute;
 use crate::world::World;
 use hookbox_testkit::proxy::Mode;
 
-/// The most tries of a crash point between storing an event and answering its request. One try may
-/// not be enough, because an accept report passes the same points as an event, and the process may
-/// crash while a report passes and no event is stored.
+/// The most tries of a crash point that lies between the storing of an event and the answer to its
+/// request. One try may not be enough: an accept report passes the same crash points as an event,
+/// so the process may crash at a report, before it has stored an event.
 const STORED_TRIES: u32 = 3;
 
 /// The difference between the seeds of two tries of the same crash point. Each load of a try uses
@@ -169,7 +169,7 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
     while world.crashes < wanted || round == 0 {
         ensure!(
             began.elapsed() < REACHED_MAX,
-            "{crash} was reached {} times, not {wanted} times\n{}",
+            "the crash point {crash} was reached {} times, not {wanted} times\n{}",
             world.crashes,
             world.tails()
         );
@@ -309,7 +309,7 @@ fn spool(servers: &Servers, cell: &Cell, seed: u64) -> Result<Figures> {
         }
         ensure!(
             began.elapsed() < REACHED_MAX,
-            "{crash} was never reached\n{}",
+            "the crash point {crash} was never reached\n{}",
             world.tails()
         );
     }

@@ -74,7 +74,7 @@ pub fn through_in(world: &mut World, given: &RunContext<'_>, faults: &[Fault]) -
         let struck = fault.inflict(world, given.servers, &mut chance)?;
         ensure!(
             struck,
-            "{fault:?} must have an effect, or the case shows nothing"
+            "{fault:?} must disturb hookbox, or the case shows nothing"
         );
         world.tend(None)?;
     }

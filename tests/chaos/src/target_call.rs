@@ -52,13 +52,13 @@ impl TargetCall {
         };
         if header("idempotency-key") != key {
             call.flaws
-                .push("its headers webhook-id and idempotency-key differ".to_owned());
+                .push("the headers webhook-id and idempotency-key differ".to_owned());
         }
         let signed = format!("{key}.{}.{}", header("webhook-timestamp"), received.body);
         let mut signatures = header("webhook-signature").split(' ');
         if !signatures.any(|signature| is_signed(signature, signed.as_bytes())) {
             call.flaws
-                .push("none of its signatures is valid for the body".to_owned());
+                .push("no signature is valid for the body of the request".to_owned());
         }
         call
     }
@@ -74,13 +74,13 @@ impl TargetCall {
         let uid = json["uid"].as_str().unwrap_or_default().to_owned();
         let mut flaws = Vec::new();
         if uid.is_empty() {
-            flaws.push("its body has no uid".to_owned());
+            flaws.push("the body of the message has no uid".to_owned());
         }
         if key.is_empty() {
-            flaws.push("it has no idempotency key".to_owned());
+            flaws.push("the message has no idempotency key".to_owned());
         }
         let epoch = epoch.parse().unwrap_or_else(|_| {
-            flaws.push(format!("its epoch {epoch:?} is not a number"));
+            flaws.push(format!("the message's epoch {epoch:?} is not a number"));
             0
         });
         Self {

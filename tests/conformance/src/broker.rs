@@ -28,15 +28,16 @@ use tokio::time::{Instant, timeout};
 use crate::harness::{BrokerHarness, one, two};
 use crate::{envelope, of_number};
 
-/// The longest wait for a message that the broker must deliver. It is longer than a lease of the
-/// SQLite driver, so that a message that an ended process held is redelivered in time.
+/// The longest wait for a message that the broker must deliver. If a process ends without settling
+/// a message, the SQLite driver delivers the message again only when its lease is over. So this
+/// wait is longer than a lease.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// How long a case waits before it concludes that no message is delivered.
 const QUIET: Duration = Duration::from_millis(300);
 
 fn batch(envelopes: &[Envelope]) -> Batch {
-    Batch::of(envelopes).expect("not empty")
+    Batch::of(envelopes).expect("a batch must not be empty")
 }
 
 async fn publish<B: Broker>(broker: &B, route: RouteName, number: usize) {
@@ -55,7 +56,7 @@ async fn next(subscription: &mut dyn Subscription) -> Delivery {
     let next = timeout(PATIENCE, subscription.next())
         .await
         .expect("the broker must deliver a message within PATIENCE");
-    next.expect("a delivery")
+    next.expect("the wait for a message must not fail")
 }
 
 async fn quiet(subscription: &mut dyn Subscription) {
@@ -67,10 +68,10 @@ async fn quiet(subscription: &mut dyn Subscription) {
 }
 
 fn envelopes(delivery: &Delivery) -> Vec<Envelope> {
-    let frames = decode_batch(&delivery.bytes).expect("a batch");
+    let frames = decode_batch(&delivery.bytes).expect("the message must be a batch of envelopes");
     frames
         .into_iter()
-        .map(|frame| frame.expect("an envelope"))
+        .map(|frame| frame.expect("each frame must be an envelope"))
         .collect()
 }
 
@@ -131,7 +132,7 @@ pub async fn published_survives_a_restart_of_the_driver<H: BrokerHarness>(world:
 
 pub async fn publishing_to_nowhere_is_an_error<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
-    let nowhere: RouteName = "nowhere".parse().expect("a name");
+    let nowhere: RouteName = "nowhere".parse().expect("a valid name");
     let batch = batch(&[of_number(1)]);
     let one_and_nowhere = broker.publish(&[one(), nowhere.clone()], &batch).await;
     assert!(one_and_nowhere.is_err());
@@ -159,11 +160,11 @@ pub async fn a_batch_for_two_routes_reaches_both<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
-/// Checks that a publish which the broker rejects never succeeds while many other publishes run at
-/// the same time (H1, H2).
+/// Checks that a publish which the broker rejects is never reported as accepted. Many other
+/// publishes run at the same time (H1, H2).
 pub async fn a_rejected_publish_is_never_reported_as_accepted<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
-    let nowhere: RouteName = "nowhere".parse().expect("a name");
+    let nowhere: RouteName = "nowhere".parse().expect("a valid name");
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..200 {
         let (broker, nowhere) = (Arc::clone(&broker), nowhere.clone());
@@ -177,7 +178,7 @@ pub async fn a_rejected_publish_is_never_reported_as_accepted<H: BrokerHarness>(
     }
     let mut accepted = Vec::new();
     while let Some(done) = tasks.join_next().await {
-        let (number, bad, ok) = done.expect("no panic");
+        let (number, bad, ok) = done.expect("the task must not panic");
         assert!(
             !(bad && ok),
             "the publish of message {number} must fail, because there is no queue for it"
@@ -206,8 +207,8 @@ pub async fn publish_without_a_broker_fails_within_its_deadline<H: BrokerHarness
     let began = Instant::now();
     let answer = broker.publish(&[one()], &batch(&[of_number(1)])).await;
     assert!(answer.is_err());
-    // A driver without a confirm deadline would wait for ever. The deadline of every driver is 2.5
-    // s; the remaining 7.5 s are slack for a busy machine.
+    // The confirm deadline of every driver is 2.5 s. The limit here is 10 s, because the machine
+    // may be busy. A driver without a confirm deadline would wait for ever.
     assert!(
         began.elapsed() < Duration::from_secs(10),
         "the publish must fail at its confirm deadline, but failed only after {:?}",
@@ -228,8 +229,8 @@ pub async fn a_lost_confirm_is_not_an_acceptance<H: BrokerHarness>(world: &H) {
             .is_err()
     );
     world.restore().await;
-    // The broker may have stored the first message although its confirm was lost. Then the second
-    // publish makes a duplicate, which the store recognizes.
+    // The broker may have stored the first message although its confirm was lost. If so, the next
+    // publish stores the message a second time. The store recognises such a duplicate.
     publish_until_taken(&*broker, 1).await;
     let mut subscription = subscribe(&*broker, 10).await;
     let delivery = next(&mut *subscription).await;
@@ -269,9 +270,9 @@ pub async fn depths_count_what_waits<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
-/// Checks that an accept report (in which an ingest says what it has accepted) is published like an
-/// event: it is on disk when it is confirmed, its bytes are unchanged, and a consumer settles it
-/// like any other message.
+/// Checks the publish of an accept report, in which an ingest says what it has accepted. The report
+/// is on disk when it is confirmed, its bytes are unchanged, and a consumer can settle it like any
+/// other message.
 pub async fn an_account_reaches_its_queue<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let account = Account {
@@ -290,7 +291,10 @@ pub async fn an_account_reaches_its_queue<H: BrokerHarness>(world: &H) {
         .subscribe(&Queue::Accounts, 4)
         .await
         .expect("subscribed");
-    let delivery = taking.next().await.expect("a delivery");
+    let delivery = taking
+        .next()
+        .await
+        .expect("the wait for a message must not fail");
     assert_eq!(Account::decode(&delivery.bytes), Ok(account));
     delivery.ack().await.expect("acknowledged");
     taking.close().await;

@@ -77,7 +77,7 @@ impl Broker for SimBroker {
 
     async fn publish_report(&self, account: &Account) -> Result<(), PublishError> {
         let process = &self.process;
-        process.step("publish a report").await;
+        process.step("publish an accept report").await;
         let state = process.world.state();
         if state.queues.away {
             return Err(PublishError::plain(PublishErrorKind::Unavailable));
@@ -110,7 +110,7 @@ impl Broker for SimBroker {
         self.process.unless_dead().await;
         let state = self.process.world.state();
         if state.queues.away {
-            return Err(unavailable("read the witnesses"));
+            return Err(unavailable("read the witness messages"));
         }
         Ok(state.tables.witnesses.held())
     }

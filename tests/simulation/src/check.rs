@@ -48,8 +48,8 @@ struct Check<'a> {
     found: Vec<String>,
 }
 
-/// Returns what is wrong with the recorded digest of a receipt, if anything is. The digest must be
-/// recorded exactly when the body of the receipt differs from the stored one.
+/// Returns what is wrong with the digest that is recorded for a receipt, if anything is. A digest
+/// must be recorded exactly if the body of the receipt differs from the stored body of its event.
 fn says_wrongly(
     receipt: &Receipt,
     kept: ContentDigest,
@@ -111,7 +111,10 @@ impl Check<'_> {
         let kept = self.tables.events.get(&receipt.event)?;
         let id_decides = self.scenario.on_conflict == OnConflict::Duplicate;
         if receipt.event != event && (id_decides || receipt.event != of_conflict) {
-            return Some(format!("it is stored as the event {:?}", receipt.event));
+            return Some(format!(
+                "its body is not of the event {:?} under which it is stored",
+                receipt.event
+            ));
         }
         if let Some(what) = says_wrongly(receipt, kept.digest, digest, id_decides) {
             return Some(what.to_owned());
@@ -163,10 +166,11 @@ impl Check<'_> {
             let rounds = self.rounds(&on, claim);
             let wrong = if self.tables.orphans.contains(&on) {
                 let is_dead = claim.state == ClaimState::Dead;
-                (!is_dead).then(|| format!("must be dead, but is {rounds:?}"))
+                (!is_dead)
+                    .then(|| format!("is orphaned and must be dead, but its rounds are {rounds:?}"))
             } else if self.was_given_up(&on) {
-                // The broker may have given the message up before, during or after the attempts, so
-                // any final state is right.
+                // The broker may have given up the message before, during or after the attempts. So
+                // any state is right at the end, if the tables do not contradict each other.
                 rounds.err()
             } else {
                 let rules = RoundRules {
@@ -219,8 +223,8 @@ impl Check<'_> {
         }
     }
 
-    /// Returns whether the broker itself has dead-lettered a message of an event. Only then may
-    /// the event be a dead letter although its handler has not failed.
+    /// Returns whether the broker itself has moved a message of an event to the dead-letter queue.
+    /// Only then may the event be a dead letter although its handler has not failed.
     fn was_given_up(&self, on: &OnRoute) -> bool {
         self.state.queues.gave_up.iter().any(|(route, bytes)| {
             let mut frames = decode_batch(bytes)
@@ -235,8 +239,8 @@ impl Check<'_> {
         })
     }
 
-    /// I3, I4: checks that each event that is done has one effect, of the stored bytes, and that no
-    /// other event has an effect.
+    /// I3, I4: checks that each event that is done has exactly one effect, made from its stored
+    /// body. No other event may have an effect.
     fn every_effect(&mut self) {
         for on in self.tables.doubled() {
             self.violation("I3", format!("{on:?} has more than one effect"));
@@ -282,8 +286,8 @@ impl Check<'_> {
             let first = firsts.remove(&on).unwrap_or(0);
             let kept = self.tables.events.get(&on.1);
             let undecodable = kept.is_some_and(|it| it.envelope.is_none());
-            // Every receipt of an event with an orphaned claim becomes a dead letter, together with
-            // the event. So such an event may have several receipts that are not duplicates.
+            // If a claim is orphaned, every receipt of its event becomes a dead letter together
+            // with the event. So such an event may have several receipts that are not duplicates.
             let orphaned = first > 0 && self.tables.orphans.contains(&on);
             if first != usize::from(!undecodable) && !orphaned {
                 let text = format!("{on:?} has {first} receipts that are not duplicates");

@@ -26,17 +26,17 @@ use crate::scenario::{ROUTES, Scenario, conditions, route, source};
 use crate::store::SimStore;
 use crate::world::World;
 
-/// The time within which a drain must end. A handler may use its whole time limit, and its outcome
-/// must be written after that, even while faults strike.
+/// The time within which a drain must end. A handler may use its whole time limit. After that its
+/// outcome must be written, even while faults strike.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// The time after which a drain abandons running handlers that get all events of a batch at once,
-/// because a single run of such a handler may take longer than the whole drain. A real drain
-/// abandons all handlers after the same share of its time.
+/// A draining worker abandons handlers after this time if they get all events of a batch at once.
+/// One run of such a handler may take longer than the whole drain. A real drain abandons all its
+/// handlers after the same share of its time.
 const BATCH_GRACE: Duration = Duration::from_secs(36);
 
-/// The time that a worker has at its end to delete its start markers, which count handler starts.
-/// A real drain, which has 20 s in total, leaves about as much time.
+/// The time that an ending worker has to delete its start markers, which count handler starts. A
+/// real drain has 20 s in total, and leaves about this much of it.
 const CLEAR_STARTS: Duration = Duration::from_secs(2);
 
 /// A process that runs, and the handles to stop it and to send it requests.
@@ -169,10 +169,10 @@ impl Fleet {
     }
 
     /// Returns when a draining worker must abandon its running handlers. If the fault `Cut`
-    /// strikes, it returns after a time that may be too short for the handlers. Otherwise, if
-    /// handlers get all events of a batch at once, it returns after [`BATCH_GRACE`]. In all other
-    /// cases it never returns: every run of a handler ends within the drain, and a drain that does
-    /// not end is found.
+    /// strikes, that is after a short random time, which may not be enough for the handlers.
+    /// Otherwise, if handlers get all events of a batch at once, it is after [`BATCH_GRACE`].
+    /// Otherwise this never returns, because every handler ends within the drain. A drain that
+    /// takes too long is a violation.
     async fn grace(&self, process: &Process) {
         let world = &self.world;
         if world.strikes(Fault::Cut, &process.name) {
@@ -227,7 +227,7 @@ impl Fleet {
 
     fn ingest_config(&self) -> hookbox_ingest::Config {
         let patterns = |text: &str| -> Vec<TopicPattern> { text.parse().into_iter().collect() };
-        let (unrouted, named) = ROUTES.split_last().expect("there are routes");
+        let (unrouted, named) = ROUTES.split_last().expect("ROUTES must not be empty");
         let pointer = |text: &str| -> Option<Pointer> { text.parse().ok() };
         let identity = ["/integration_id", "/uid", "/event/type"];
         hookbox_ingest::Config {
@@ -270,7 +270,7 @@ impl Fleet {
             let others = ROUTES
                 .iter()
                 .filter(move |it| it.0 != name && !it.1.is_empty());
-            let patterns = others.map(|it| it.1.parse().expect("a pattern"));
+            let patterns = others.map(|it| it.1.parse().expect("a valid topic pattern"));
             patterns.collect()
         };
         let routes = ROUTES.iter().map(|(name, _)| Route {
@@ -288,7 +288,7 @@ impl Fleet {
             all_routes: ROUTES.iter().map(|it| route(it.0)).collect(),
             schemas: Default::default(),
             conflicts: vec![ConflictRule {
-                topics: "#".parse().expect("a pattern"),
+                topics: "#".parse().expect("a valid topic pattern"),
                 action: scenario.on_conflict,
             }],
             digester: Digester::Plain,
@@ -308,7 +308,7 @@ fn work(scenario: &Scenario, process: &Arc<Process>, route: RouteName) -> RouteW
             newest: scenario.applies_newest(&route),
             process,
             route,
-            target: "https://crm.example.com".parse().expect("a target"),
+            target: "https://crm.example.com".parse().expect("a valid target"),
             limits,
         }));
     }

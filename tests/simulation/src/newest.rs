@@ -15,8 +15,8 @@ use crate::tx::SimTx;
 /// Returns the rule that says where a body has its key and its version.
 pub(crate) fn rule() -> Newest {
     Newest {
-        key: vec!["/account".parse().expect("a pointer")],
-        version: "/version".parse().expect("a pointer"),
+        key: vec!["/account".parse().expect("a valid JSON pointer")],
+        version: "/version".parse().expect("a valid JSON pointer"),
         kind: VersionKind::Integer,
     }
 }
@@ -27,12 +27,12 @@ pub(crate) async fn compare(
     route: &RouteName,
     events: &[VersionedEvent],
 ) -> Result<Vec<VersionStanding>, OurFault> {
-    tx.statement("lock keys").await?;
+    tx.statement("lock the keys of events").await?;
     let keys: BTreeSet<KeyDigest> = events.iter().map(|event| event.key).collect();
     for key in keys {
         tx.lock(Key::Newest(route.clone(), key), |_| true).await?;
     }
-    tx.statement("compare versions").await?;
+    tx.statement("compare the versions of events").await?;
     let mut standings = Vec::with_capacity(events.len());
     for event in events {
         let now = tx.process.world.elapsed();
@@ -50,11 +50,11 @@ pub(crate) async fn compare(
     Ok(standings)
 }
 
-/// I21: checks that no effect of an older event follows the effect of a newer event of its key, and
-/// that an event is stale only if a newer event of its key is done. Effects are in the order of
-/// their commits. The effects of handlers that commit by themselves do not count, because hookbox
-/// cannot prevent them. The effects of external calls are not checked here: `Calls::begin` checks
-/// that each key has one call in flight at a time.
+/// I21: checks two rules. After the effect of a newer event, no effect of an older event of the
+/// same key may follow, in the order of the commits. An event may be stale only if a newer event of
+/// its key is done. Effects of handlers that commit by themselves do not count, because hookbox
+/// cannot prevent them. Effects of external calls are checked elsewhere: `Calls::begin` checks that
+/// each key has one call in flight at a time.
 pub(crate) fn check(tables: &Tables, scenario: &Scenario) -> Vec<String> {
     let body_of = |on: &OnRoute| {
         let kept = tables.events.get(&on.1)?;

@@ -41,8 +41,7 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
 /// The routes that have an effect, in the scenarios with effects. Their calls go to one target.
 const EFFECT_ROUTES: &[&str] = &["audit", "applications"];
 
-/// The routes that apply only the newest event of each key, in the scenarios in which some routes
-/// do.
+/// The routes that apply only the newest event of each key. Only some scenarios use this list.
 const NEWEST_ROUTES: &[&str] = &["scores", "audit"];
 
 /// One webhook that a sender posts until it is accepted, or until its retries are used up.
@@ -68,8 +67,7 @@ pub(crate) struct Scenario {
     pub batch_max: usize,
     pub concurrency: NonZeroUsize,
     pub prefetch: u16,
-    /// The number of attempts in a round. A round is the series of attempts after which an event
-    /// becomes a dead letter.
+    /// The number of attempts in a round. If all of them fail, the event becomes a dead letter.
     pub attempts: u32,
     pub on_conflict: OnConflict,
     pub schedule_interval: Duration,
@@ -143,8 +141,8 @@ fn size(chance: &Chance, low: u64, high: u64) -> usize {
     usize::try_from(chance.between(low, high)).unwrap_or(1)
 }
 
-/// Draws which faults a run has and how often each of them strikes. A run has only some of the
-/// faults: one fault can hide an error that shows only without it.
+/// Draws which faults a run has, and how often each of them strikes. A run has only some of the
+/// faults, because one fault can hide an error that shows only without that fault.
 fn rates(chance: &Chance) -> BTreeMap<Fault, u64> {
     let share = *chance.pick(&[15, 40, 40, 70]).unwrap_or(&40);
     let strength = chance.between(1, 4);
@@ -186,8 +184,8 @@ fn posts(chance: &Chance, safety: Duration) -> Vec<Post> {
     posts
 }
 
-/// Returns all bodies that are posted for one event. They are copies of one body, or copies and a
-/// different body under the same event id, or text that is not JSON.
+/// Returns all bodies that are posted for one event: copies of one body, or copies of it and a
+/// different body with the same event id, or text that is not JSON.
 fn bodies(chance: &Chance, event: u64) -> Vec<Bytes> {
     let mut bodies = Vec::new();
     let copies = *chance.pick(&[1, 1, 1, 2, 2, 3, 4]).unwrap_or(&1);
@@ -257,7 +255,7 @@ pub(crate) fn routes_of(body: &[u8]) -> Vec<RouteName> {
 pub(crate) fn conditions(route: &str) -> Vec<Condition> {
     let uids = || AUDITED.map(|uid| Literal::String(uid.to_owned()));
     let audited = || Condition {
-        pointer: "/uid".parse().expect("a pointer"),
+        pointer: "/uid".parse().expect("a valid JSON pointer"),
         test: Test::OneOf(uids().into()),
     };
     (route == "audit").then(audited).into_iter().collect()

@@ -36,9 +36,9 @@ pub(crate) async fn send(fleet: Arc<Fleet>, post: Post) {
         let result = attempt(&fleet, &post).await;
         let what = match &result {
             PostResult::Accepted(receipt, _) => format!("accepted as {receipt}"),
-            PostResult::Later => "asked to retry".to_owned(),
+            PostResult::Later => "answered 503, to be posted again".to_owned(),
             PostResult::Refused(status) => format!("refused, {status}"),
-            PostResult::Nothing => "not answered".to_owned(),
+            PostResult::Nothing => "got no response".to_owned(),
         };
         world.note(&format!("post {} try {number}: {what}", post.number));
         match result {

@@ -79,7 +79,7 @@ impl Store for SimStore {
             };
             found.insert(envelope.event, claimed);
         }
-        tx.statement("read the claims").await?;
+        tx.statement("read the claims of events").await?;
         let claimed = envelopes.iter().filter_map(|it| found.get(&it.event));
         Ok(claimed.copied().collect())
     }
@@ -156,7 +156,8 @@ impl Store for SimStore {
     }
 
     async fn commit(&self, mut tx: SimTx) -> Result<(), CommitError> {
-        tx.statement("check before the commit").await?;
+        tx.statement("check the transaction before the commit")
+            .await?;
         if tx.connection.aborted {
             return Err(savepoint::broken());
         }
@@ -289,7 +290,7 @@ impl Store for SimStore {
         kind: StartKind,
         of: &[Start],
     ) -> Result<(), OurFault> {
-        let tx = self.open("count a start").await?;
+        let tx = self.open("count the start of a handler").await?;
         let counted = record::in_transaction(tx, &[], |tables, _| {
             record::start(tables, &self.process.name, (*by, kind), route, of)
         });
@@ -317,7 +318,7 @@ impl Store for SimStore {
         counted: CountedStart,
         of: Start,
     ) -> Result<(), OurFault> {
-        let tx = self.open("retract a start").await?;
+        let tx = self.open("subtract the start of a handler").await?;
         let name = &self.process.name;
         let retracted = record::in_transaction(tx, &[], |tables, _| {
             record::retract_start(tables, name, (*by, counted), (route, of))

@@ -68,8 +68,8 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    /// Returns whether the event is deferred, is not due yet and has not been published again.
-    /// Then a worker must not run the event, even if an older message of it is still in the queue.
+    /// Returns whether the event is deferred, and its retry is neither due nor published. Then a
+    /// worker must not run the event, even if an older message of it is still in the queue.
     pub fn is_put_off(&self, now: Duration) -> bool {
         self.deferred.is_some() && self.queued_at.is_none() && self.not_before > now
     }
@@ -102,7 +102,7 @@ pub(crate) struct Tables {
     pub retries: BTreeMap<OnRoute, Retry>,
     /// The epoch of the last lease of each event that has had a lease.
     pub epochs: BTreeMap<OnRoute, u32>,
-    /// For each event, the number of the last attempt in which an external call made it done.
+    /// For each event, the number of its last attempt that an external call ended as done.
     pub last_done: BTreeMap<OnRoute, u32>,
     pub targets: BTreeMap<TargetName, TargetState>,
     pub newest: NewestVersions,
@@ -119,16 +119,16 @@ pub(crate) struct Tables {
     pub unheard: BTreeSet<(RouteName, Start, String)>,
     /// Events that were quarantined after enough processes died while they ran only this event.
     pub convicted: BTreeSet<OnRoute>,
-    /// Processes that were killed, at random or by a handler, or that could not clear their start
-    /// markers when they ended.
+    /// Processes that were killed, at random or by a handler. A process that could not clear its
+    /// start markers when it ended is here too.
     pub deaths: BTreeSet<String>,
     pub effects: Vec<Effect>,
     /// The external calls.
     pub calls: Calls,
     /// How often an operator has replayed each dead letter.
     pub replays: BTreeMap<OnRoute, u32>,
-    /// The claims whose handler has committed the transaction by itself, so that the effect may
-    /// stand.
+    /// The claims whose handler has committed the transaction by itself. Their effects may be
+    /// committed.
     pub orphans: BTreeSet<OnRoute>,
     /// The handler runs that rolled back their own transaction.
     pub rolled_back: Vec<HandlerRun>,
@@ -201,9 +201,8 @@ impl Tables {
         });
     }
 
-    /// Returns the claim of an event with its effective state. The stored claim alone does not show
-    /// whether the worker or a handler has committed it, so this also reads the outcomes of the
-    /// receipts.
+    /// Returns the claim of an event in its effective state. The stored claim does not show whether
+    /// the worker or a handler has committed it. So this also reads the outcomes of the receipts.
     pub fn claim(&self, on: &OnRoute) -> Option<Claim> {
         let stored = self.claims.get(on)?;
         let has_end = self.receipts.iter().any(|((of, _), receipt)| {
@@ -245,8 +244,8 @@ impl Tables {
         receipts.map(|((_, receipt), it)| (*receipt, it.envelope.instance, it.envelope.number))
     }
 
-    /// Gives the receipts of an event a new outcome. Only receipts with the outcome `Retrying` or
-    /// `Dead` are changed, because only these outcomes follow the state of the event.
+    /// Gives the receipts of an event a new outcome. Only the outcomes `Retrying` and `Dead` follow
+    /// the state of the event, so only receipts with one of these are changed.
     pub fn update_outcome(&mut self, route: &RouteName, event: &EventId, word: StoredOutcome) {
         for ((of, _), receipt) in &mut self.receipts {
             let moves = matches!(receipt.word, StoredOutcome::Retrying | StoredOutcome::Dead);
@@ -301,9 +300,9 @@ impl Tables {
         dead.map(|(on, _)| on.clone()).filter(is_dead).collect()
     }
 
-    /// Commits a transaction at the request of a handler. Its claims are committed as they were
-    /// written: the claim of a first attempt as done, and the claim of a retry as running. No
-    /// outcome is committed with them.
+    /// Commits a transaction because its handler has committed it. The claims are stored as they
+    /// were written: as done for a first attempt, as running for a retry. No outcome is stored with
+    /// them.
     pub fn commit_early(&mut self, tx: u64, claimed: Vec<OnRoute>, effects: Vec<Effect>) {
         for on in claimed {
             let claim = match self.claims.get(&on) {
@@ -337,8 +336,8 @@ impl Tables {
         due.map(|(on, _)| on.clone()).take(limit).collect()
     }
 
-    /// Returns a text that names the first envelope of a message without a committed outcome.
-    /// Returns `None` if all envelopes have one.
+    /// Looks for an envelope of this message without a committed outcome. Returns a text that names
+    /// the first one, or `None` if all envelopes have an outcome.
     pub fn wanting(&self, queue: &Queue, message: &Message) -> Option<String> {
         let route = route_of(queue, message)?;
         let undecodable = |bytes: &[u8]| {
@@ -362,17 +361,16 @@ impl Tables {
         }
         let redo = envelope.redo?;
         if self.replays.contains_key(&(route.clone(), envelope.event)) {
-            // After a replay, the retry in the store may belong to a later round even if it has the
-            // attempt number of this message. So the retry does not show whether this message has
-            // its outcome.
+            // After a replay, the stored retry may belong to a later round and have the attempt
+            // number of this message by chance. So it does not show whether this message has its
+            // outcome.
             return None;
         }
         let retry = self.retries.get(&(route.clone(), envelope.event))?;
-        // The attempt of this message may itself have written a deferral, which has the same
-        // attempt number. So only a retry that is no deferral shows that the attempt has no outcome
-        // yet.
+        // A stored retry with this attempt number shows that the attempt has no outcome yet. The
+        // exception is a deferral: the attempt itself may have written it, with its own number.
         let same = retry.attempt == redo.attempt && retry.deferred.is_none();
-        same.then(|| format!("attempt {} still waits", redo.attempt))
+        same.then(|| format!("attempt {} has no outcome yet", redo.attempt))
     }
 
     /// Returns the events that have more than one effect on a route, which is a violation.

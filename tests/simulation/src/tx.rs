@@ -32,7 +32,7 @@ pub(crate) struct SimTx {
     pub settled: Vec<SettledReceipt>,
     /// The leases that the commit will store.
     pub leases: Vec<NewLease>,
-    /// The target of these leases, and the state of the target that the commit will store.
+    /// The target of the leases, and its state. The commit will store this state.
     pub target: Option<(TargetName, TargetState)>,
     /// The events whose versions were compared.
     pub versions: Vec<VersionedEvent>,
@@ -120,8 +120,8 @@ impl SimTx {
             })
     }
 
-    /// Waits until no other transaction holds this key. Takes the lock if `take` then returns true,
-    /// and returns whether it did.
+    /// Waits until no other transaction holds this key. Then it takes the lock if `take` returns
+    /// true. Returns whether it took the lock.
     pub async fn lock(&self, key: Key, take: impl Fn(&Tables) -> bool) -> Result<bool, OurFault> {
         let keys = [key];
         wait_for(&self.process.world, self.id, &keys, |tables| {
@@ -172,9 +172,9 @@ impl SimConnection {
         Ok(())
     }
 
-    /// Commits the transaction from within a handler, which only hookbox may do.
+    /// Commits the transaction from within a handler. Only hookbox may do that.
     pub async fn commit(&mut self) -> Result<(), SimError> {
-        statement(&self.process, self.tx, "commit by itself").await?;
+        statement(&self.process, self.tx, "commit from within a handler").await?;
         self.ended = true;
         let world = &self.process.world;
         let mut state = world.state();
@@ -184,16 +184,18 @@ impl SimConnection {
         let claimed = std::mem::take(&mut self.claimed);
         let effects = std::mem::take(&mut self.effects);
         state.tables.commit_early(self.tx, claimed, effects);
-        state.trace.note("a handler has committed by itself");
+        state
+            .trace
+            .note("a handler has committed its own transaction");
         drop(state);
         world.unlocked.notify_waiters();
         Ok(())
     }
 
-    /// Rolls back the transaction from within a handler, which only hookbox may do. Later writes of
-    /// the handler are committed one by one.
+    /// Rolls back the transaction from within a handler. Only hookbox may do that. Each later write
+    /// of the handler is then committed by itself.
     pub async fn roll_back(&mut self, run: &HandlerRun) -> Result<(), SimError> {
-        statement(&self.process, self.tx, "roll back by itself").await?;
+        statement(&self.process, self.tx, "roll back from within a handler").await?;
         self.ended = true;
         self.rolled_back = Some(run.clone());
         let of = run.clone();
@@ -209,7 +211,12 @@ impl SimConnection {
 
     /// Runs a statement that violates a constraint, as a faulty handler might.
     pub async fn refused(&mut self) -> Result<(), SimError> {
-        statement(&self.process, self.tx, "break a constraint").await?;
+        statement(
+            &self.process,
+            self.tx,
+            "run a statement that breaks a constraint",
+        )
+        .await?;
         self.aborted = true;
         Err(SimError::Refused)
     }
@@ -238,8 +245,8 @@ async fn statement(process: &Arc<Process>, tx: u64, doing: &str) -> Result<(), S
     }
 }
 
-/// Waits until no other transaction holds any of these keys, and runs `then` before another
-/// transaction can take one.
+/// Waits until no other transaction holds any of these keys. Then it runs `then` before another
+/// transaction can take one of the keys.
 pub(crate) async fn wait_for<T>(
     world: &World,
     tx: u64,
@@ -272,9 +279,9 @@ pub(crate) async fn wait_for<T>(
 }
 
 impl World {
-    /// Rolls back a transaction that nothing uses any more. This happens at once, or after a while
-    /// if the fault `Zombie` strikes, because the store then notices late that the transaction was
-    /// left.
+    /// Rolls back a transaction that nothing uses any more. This happens at once. If the fault
+    /// `Zombie` strikes, it happens later, as if the store had noticed late that the transaction
+    /// was left.
     pub fn leave(self: &Arc<Self>, tx: u64, whom: &str) {
         if !self.state().tables.is_open(tx) {
             return;

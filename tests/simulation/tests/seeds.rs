@@ -41,13 +41,13 @@ fn no_seed_breaks_an_invariant_and_every_fault_happens() {
     );
     assert!(
         all.missed_calls > 30,
-        "more than 30 calls must meet an outage, not {}",
+        "more than 30 calls must not reach their target, not {}",
         all.missed_calls
     );
     assert!(all.openings > 0, "at least one breaker must have opened");
     assert!(
         all.other_bodies > 10,
-        "more than 10 receipts must have another body, not {}",
+        "more than 10 receipts must differ from their event's stored body, not {}",
         all.other_bodies
     );
     assert_eq!(

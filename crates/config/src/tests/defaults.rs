@@ -151,8 +151,9 @@ fn in_words() -> BTreeMap<String, String> {
     for (at, keys) in tables() {
         let name = at.replace("/properties", "").replace("/items", "");
         for key in keys {
-            let described = &schema.pointer(at).expect("the table must exist")["properties"][&key]
-                ["description"];
+            let described = &schema
+                .pointer(at)
+                .expect("the schema must contain the table")["properties"][&key]["description"];
             let text = described.as_str().and_then(|text| text.split_once(DEFAULT));
             if let Some((_, default)) = text {
                 found.insert(format!("{name}/{key}"), default.to_owned());
@@ -218,7 +219,7 @@ fn a_default_in_words_is_what_takes_effect() {
     assert_eq!(other.identity, Identity::Body);
     assert!(other.form.is_none() && other.topic.is_none() && other.schemas.is_none());
     let Scheme::Hmac(hmac) = &other.scheme else {
-        panic!("the scheme must be an HMAC");
+        panic!("the source without a preset must use an HMAC");
     };
     assert_eq!(hmac.encoding, Encoding::Hex);
     assert!(hmac.prefix.is_empty() && hmac.timestamp.is_none());

@@ -81,7 +81,10 @@ fn the_settings_of_a_handler_reach_its_own_type() {
     let config = parse(text, Needs::ALL).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let handler = &config.routes[0].handler;
     assert_eq!(handler.kind, "book-receipt");
-    let settings: Settings = handler.settings.read().expect("the settings must fit");
+    let settings: Settings = handler
+        .settings
+        .read()
+        .expect("the settings must fit the type `Settings`");
     let expected = Settings {
         currency: "EUR".to_owned(),
         limit: Some(5),

@@ -30,7 +30,10 @@ fn warned(lines: &str, expect: Expect) {
 
 fn chosen(lines: &str) -> (Option<EventType>, Identity) {
     let config = parse(lines);
-    let source = config.sources.last().expect("the source must exist");
+    let source = config
+        .sources
+        .last()
+        .expect("the config must have a source");
     (source.topic.clone(), source.identity.clone())
 }
 
@@ -50,7 +53,7 @@ fn an_old_source_keeps_its_topic_and_identity() {
     let pointers = |texts: &[&str]| {
         let pointers = texts
             .iter()
-            .map(|text| text.parse().expect("the pointer must be valid"));
+            .map(|text| text.parse().expect("the text must be a valid JSON Pointer"));
         Identity::Pointers(pointers.collect())
     };
     let begini = pointers(&["/integration_id", "/uid", "/event/type"]);

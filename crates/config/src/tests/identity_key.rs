@@ -43,7 +43,10 @@ fn the_key_is_read_where_ids_are_computed() {
         };
         let expected = ExpectedIdentity::Keyed(key.fingerprint());
         assert_eq!(config.identity.expected(), expected);
-        let digester = config.identity.digester().expect("ids must be computed");
+        let digester = config
+            .identity
+            .digester()
+            .expect("ids must be computed with this config");
         assert_eq!(digester.fingerprint(), Some(key.fingerprint()));
         let refusal = refusal(&keyed("ABSENT"), &with_key, needs);
         assert!(refusal.contains("identity.key: "), "{needs:?}: {refusal}");
@@ -67,7 +70,10 @@ fn without_a_key_ids_are_plain() {
     let config = parse(GOOD, &with_key, Needs::ALL);
     let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(config.identity.expected(), ExpectedIdentity::Plain);
-    let digester = config.identity.digester().expect("ids must be computed");
+    let digester = config
+        .identity
+        .digester()
+        .expect("ids must be computed with this config");
     assert_eq!(digester.fingerprint(), None);
 }
 

@@ -13,7 +13,7 @@ impl Folder {
     pub(super) fn new(test: &str) -> Self {
         let name = format!("hookbox-key-files-{}-{test}", std::process::id());
         let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir(&folder).expect("the folder must be created");
+        std::fs::create_dir(&folder).expect("creating the temporary folder must succeed");
         Self(folder)
     }
 
@@ -83,11 +83,11 @@ fn what_is_no_file_is_refused_unread() {
     folder.write("large", &vec![b'k'; 16 * 1024 + 1], 0o600);
     folder.write("bytes", b"\xff\xfe\xff\xfe\xff\xfe\xff\xfe", 0o600);
     for (file, why) in [
-        ("\"pipe\"", "is a named pipe"),
+        ("\"pipe\"", "/pipe is a named pipe"),
         ("\"/dev/zero\"", "/dev/zero is a device"),
         ("\".\"", "is a folder"),
-        ("\"large\"", "is larger than 16 KiB"),
-        ("\"bytes\"", "is not text in UTF-8"),
+        ("\"large\"", "/large is larger than 16 KiB"),
+        ("\"bytes\"", "/bytes is not text in UTF-8"),
     ] {
         let refused = folder.refuses(file);
         assert!(refused.contains(why), "{file}: {refused}");
@@ -146,11 +146,11 @@ fn the_key_of_the_listener_is_read_as_other_secrets_are() {
     folder.write("cert", b"", 0o644);
     folder.write("large", &vec![b'k'; 64 * 1024 + 1], 0o600);
     for (file, why) in [
-        ("\"pipe\"", "is a named pipe"),
+        ("\"pipe\"", "/pipe is a named pipe"),
         ("\"/dev/zero\"", "/dev/zero is a device"),
         ("\".\"", "is a folder"),
-        ("\"large\"", "is larger than 64 KiB"),
-        ("\"hunter2\"", "cannot be found"),
+        ("\"large\"", "/large is larger than 64 KiB"),
+        ("\"hunter2\"", "the referenced file cannot be found"),
     ] {
         let refused = folder
             .says_of_listener(file)
@@ -210,7 +210,10 @@ fn a_name_that_leads_nowhere_is_not_shown() {
     for secret in ["hunter2", "hunter2/with/slashes", &"hunter2".repeat(100)] {
         let refused = folder.refuses(&format!("\"{secret}\""));
         assert!(!refused.contains("hunter2"), "{refused}");
-        assert!(refused.contains("cannot be found"), "{refused}");
+        assert!(
+            refused.contains("the referenced file cannot be found"),
+            "{refused}"
+        );
     }
     for text in [
         GOOD.replacen("env = \"KEY\"", "env = \"hunter2\"", 1),

@@ -79,7 +79,7 @@ fn taken<T: DeserializeOwned>() -> Vec<String> {
         .to_string();
     let (_, expected) = refused
         .split_once(", expected")
-        .expect("the error must list the keys");
+        .expect("the error must list the keys of the struct");
     expected
         .split('`')
         .skip(1)
@@ -111,7 +111,7 @@ fn objects(at: &str, value: &Value, found: &mut BTreeSet<String>) {
 #[test]
 fn the_schema_and_the_structs_know_the_same_keys() {
     let schema = generated();
-    jsonschema::meta::validate(&schema).expect("the schema must be valid");
+    jsonschema::meta::validate(&schema).expect("the generated text must be a valid JSON Schema");
     let mut all = BTreeSet::new();
     objects("", &schema, &mut all);
     let compared: BTreeSet<String> = tables().iter().map(|(at, _)| (*at).to_owned()).collect();
@@ -120,7 +120,9 @@ fn the_schema_and_the_structs_know_the_same_keys() {
         "each table of the schema must be compared with its struct"
     );
     for (at, taken) in tables() {
-        let table = schema.pointer(at).expect("the table must exist");
+        let table = schema
+            .pointer(at)
+            .expect("the schema must contain the table");
         assert_eq!(table["additionalProperties"], false, "{at}");
         let known = table["properties"].as_object().expect("keys");
         let known: BTreeSet<&String> = known.keys().collect();

@@ -69,7 +69,10 @@ fn what_is_not_resolved_is_checked_as_it_is_written() {
     let none = |_: &str| None;
     let refusal = refusal(&bad, &none, Needs::NONE);
     assert_eq!(refusal.lines().count(), 2, "{refusal}");
-    assert!(refusal.contains("occurs twice") && refusal.contains("the value must be a time"));
+    assert!(
+        refusal.contains("two secrets of this source have the id")
+            && refusal.contains("the value must be a time")
+    );
     let kinds = HandlerKinds::built_in();
     let path = Path::new("hookbox.toml");
     let config = Config::parse_for(path, GOOD, &none, Needs::NONE, &kinds, NOW);

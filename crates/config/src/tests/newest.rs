@@ -44,7 +44,7 @@ fn each_mistake_is_reported() {
     check_newest(
         r#"{ key = ["/uid", "/v", "/uid"], version = "/v", type = "integer" }"#,
         expect![[r#"
-            hookbox.toml:50:33: route[1].newest.key[2]: this pointer is in the key already
+            hookbox.toml:50:33: route[1].newest.key[2]: the list `key` already contains this pointer
             hookbox.toml:50:42: route[1].newest.version: the version must not be a part of the key, or every version would be a key of its own
         "#]],
     );

@@ -40,7 +40,8 @@ fn folder(test: &str) -> Folder {
     ] {
         folder.write(name, text.as_bytes(), 0o600);
     }
-    std::fs::create_dir(folder.0.join("schemas")).expect("the folder must be created");
+    std::fs::create_dir(folder.0.join("schemas"))
+        .expect("creating the folder of schemas must succeed");
     folder
 }
 
@@ -81,7 +82,7 @@ fn faults() -> Vec<(&'static str, Fault, Part, &'static str)> {
             "one",
             Fault::Absent,
             one(),
-            "secrets[0]: the referenced file",
+            "secrets[0]: the referenced file cannot be found",
         ),
         ("one", Fault::Folder, one(), "one is a folder"),
         ("other", Fault::Pipe, one(), "other is a named pipe"),
@@ -89,7 +90,7 @@ fn faults() -> Vec<(&'static str, Fault, Part, &'static str)> {
             "one",
             Fault::Text(" \n"),
             one(),
-            "referenced value is empty",
+            "the referenced value is empty",
         ),
         ("one", Fault::Text("a-key"), one(), "shorter than 8 bytes"),
         ("two", Fault::Text("whsec_MDEyMzQ1N"), two(), "not base64"),
@@ -109,7 +110,7 @@ fn faults() -> Vec<(&'static str, Fault, Part, &'static str)> {
             "key.pem",
             Fault::Absent,
             Part::Certificate,
-            "ingest.tls.key: the referenced",
+            "ingest.tls.key: the referenced file cannot be found",
         ),
         (
             "key.pem",
@@ -133,7 +134,7 @@ fn faults() -> Vec<(&'static str, Fault, Part, &'static str)> {
             "store",
             Fault::Absent,
             Part::Servers,
-            "store.url: the referenced file",
+            "store.url: the referenced file cannot be found",
         ),
     ]
 }

@@ -8,7 +8,7 @@ use super::{Config, GOOD, NOW, Path, check, env};
 #[test]
 fn a_secret_is_never_written_down_and_never_shown() {
     let secrets = |text: &str| {
-        let begin = GOOD.find("secrets = [").expect("the key must exist");
+        let begin = GOOD.find("secrets = [").expect("GOOD must contain secrets");
         let end = begin + GOOD[begin..].find('\n').expect("the line must end");
         format!("{}secrets = {text}{}", &GOOD[..begin], &GOOD[end..])
     };

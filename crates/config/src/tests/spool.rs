@@ -15,7 +15,8 @@ fn a_spool_has_a_file_and_a_bound() {
         let path = std::path::Path::new("/etc/hookbox.toml");
         let config =
             Config::parse(path, &with(lines), &env, super::NOW).expect("the config must load");
-        let SpoolConfig { path, bytes_max } = config.ingest.spool.expect("the spool must be set");
+        let SpoolConfig { path, bytes_max } =
+            config.ingest.spool.expect("the config must have a spool");
         (path.display().to_string(), bytes_max)
     };
     let usual = load("spool = \"sqlite:spool.db\"");

@@ -47,40 +47,44 @@ async fn every_contradiction_is_reported() {
     let id = |n: u8| format!("event_id = '\\x{}'", format!("{n:02x}").repeat(16));
     let event = |n: u8| format!("event = (select number from events where {})", id(n));
     let without = |table: &str, n| format!("delete from {table} where {}", event(n));
+    let no_outcome = "a claim that was committed without an outcome";
     for (sabotage, reported) in [
         (
             format!("delete from events where {}", id(1)),
             "which is not stored",
         ),
-        (without("bodies", 1), "without its body"),
-        (without("receipts", 1), "committed without an outcome"),
-        (without("receipts", 2), "retrying claim without a receipt"),
-        (without("receipts", 3), "dead claim without a receipt"),
-        (without("claims", 1), "receipt without a claim"),
+        (without("bodies", 1), "a claim of an event without its body"),
+        (without("receipts", 1), no_outcome),
+        (without("receipts", 2), "a retrying claim without a receipt"),
+        (without("receipts", 3), "a dead claim without a receipt"),
+        (without("claims", 1), "a receipt without a claim"),
         (
             format!("update claims set state = 'running' where {}", event(1)),
-            "committed without an outcome",
+            no_outcome,
         ),
         (
             format!("update claims set state = 'dead' where {}", event(1)),
-            "done receipt of a dead claim",
+            "a done receipt of a dead claim",
         ),
         (
             format!(
                 "update receipts set outcome = 'retrying' where {} and outcome = 'done'",
                 event(1)
             ),
-            "retrying receipt of a done claim",
+            "a retrying receipt of a done claim",
         ),
-        (without("retries", 2), "without a retry"),
+        (without("retries", 2), "a retrying claim without a retry"),
         (
             format!("update claims set state = 'done' where {}", event(2)),
-            "retry of a claim that is not retrying",
+            "a retry of a claim that is not retrying",
         ),
-        (without("dead_letters", 3), "without a dead letter"),
+        (
+            without("dead_letters", 3),
+            "a dead claim without a dead letter",
+        ),
         (
             format!("update claims set state = 'done' where {}", event(3)),
-            "dead letter of a claim that is not dead",
+            "a dead letter of a claim that is not dead",
         ),
     ] {
         let world = filled().await;

@@ -27,7 +27,7 @@ async fn connections_are_bounded_and_come_back() {
         .begin()
         .await
         .err()
-        .expect("a third transaction must not get a connection");
+        .expect("with two of two connections in use, a third transaction must not begin");
     assert_eq!(fault.kind(), FaultKind::Unavailable);
     let busy = "ping must succeed although all connections are in use";
     world.store.ping().await.expect(busy);
@@ -53,7 +53,7 @@ async fn connections_are_bounded_and_come_back() {
                      where datname = current_database() and application_name = 'hookbox'";
             match world.number(query).await {
                 0 => Ok(()),
-                left => Err(format!("{left} sessions are left")),
+                left => Err(format!("the store still has {left} sessions at the server")),
             }
         },
     )

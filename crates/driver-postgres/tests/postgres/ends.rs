@@ -94,7 +94,7 @@ async fn an_earlier_transaction_holds_back_what_is_committed_before_it() {
             let held = store.ends_held_back().await.unwrap();
             // The oldest transaction of the server may be one of another test.
             held.filter(|held| held.by.as_ref().is_some_and(|by| by.database == database))
-                .ok_or("a transaction of another database is named")
+                .ok_or("the store names a transaction of another database")
         },
     )
     .await;

@@ -269,7 +269,7 @@ async fn a_scheduler_that_is_stopped_in_the_middle_marks_nothing() {
         || async {
             match world.requeue().await.0.confirmed {
                 1 => Ok(()),
-                other => Err(format!("{other} retries were confirmed")),
+                other => Err(format!("{other} retries were confirmed, not one")),
             }
         },
     )

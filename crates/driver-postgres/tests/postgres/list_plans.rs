@@ -59,7 +59,7 @@ async fn a_page_reads_no_whole_table() {
         // The server adds the row counts of a session to its statistics only after the session has
         // ended, so the test waits for them.
         eventually(
-            "the server's statistics must include the last list",
+            "the server's statistics must include the reads of all lists",
             || async {
                 let query = "select coalesce(max(idx_scan), 0)::bigint from pg_stat_user_tables
                          where relname = 'audit'";
@@ -75,7 +75,10 @@ async fn a_page_reads_no_whole_table() {
         let query = "select coalesce(idx_tup_fetch, 0)::bigint from pg_stat_user_tables
                      where relname = 'ends'";
         let fetched = world.number(query).await;
-        assert!(fetched < 20 * i64::from(PAGE), "{fetched} ends were read");
+        assert!(
+            fetched < 20 * i64::from(PAGE),
+            "the lists must read few ends, not {fetched}"
+        );
         for ((table, before), (_, after)) in before.iter().zip(read_whole(&world).await) {
             let read = after - before;
             assert!(

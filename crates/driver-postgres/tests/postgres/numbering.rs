@@ -229,14 +229,14 @@ async fn a_migration_that_is_cut_in_any_file_continues() {
         reading.execute(AssertSqlSafe(read)).await.unwrap();
         let waiting = "select pg_terminate_backend(pid) from pg_stat_activity
                        where wait_event_type = 'Lock' and datname = current_database()";
-        let cut = eventually("the migration must wait for the table", || async {
+        let cut = eventually("the migration must wait for the locked table", || async {
             let mut other = PgConnection::connect(database.url()).await.unwrap();
             let cut: Vec<bool> = sqlx::query_scalar(waiting)
                 .fetch_all(&mut other)
                 .await
                 .unwrap();
             match cut.as_slice() {
-                [] => Err("the migration does not wait for a lock".to_owned()),
+                [] => Err("the migration does not wait for a lock yet".to_owned()),
                 _ => Ok(()),
             }
         });

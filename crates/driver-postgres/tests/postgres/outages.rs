@@ -235,7 +235,7 @@ async fn a_worker_that_is_cut_off_makes_another_wait_and_loses_its_claim() {
         "the server must end the session of the first worker",
         async || match world.number(&left).await {
             0 => Ok(()),
-            left => Err(format!("{left} sessions are left")),
+            left => Err(format!("the first worker still has {left} session")),
         },
     )
     .await;

@@ -11,7 +11,7 @@ use super::*;
 fn of_several_errors_the_one_of_the_broker_is_kept() {
     let gone = || ErrorKind::InvalidChannelState(ChannelState::Error, "queue.declare").into();
     let said = |kind: AMQPErrorKind| {
-        ErrorKind::ProtocolError(AMQPError::new(kind, "its words".into())).into()
+        ErrorKind::ProtocolError(AMQPError::new(kind, "the broker's text".into())).into()
     };
     let limit = || said(AMQPHardError::NOTALLOWED.into());
     let right = || said(AMQPSoftError::ACCESSREFUSED.into());

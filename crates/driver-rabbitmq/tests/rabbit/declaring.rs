@@ -105,7 +105,7 @@ async fn a_broker_with_consumers_gets_no_identity_key() {
     rabbit.publish(&[route()], &batch("plain")).await.unwrap();
     let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
     let delivery = next(&mut *subscription).await;
-    eventually("no message must wait", async || {
+    eventually("no message may wait in the queue", async || {
         world.waiting(&world.queue()).await == Some(0)
     })
     .await;
@@ -120,7 +120,7 @@ async fn a_broker_with_consumers_gets_no_identity_key() {
     delivery.ack().await.unwrap();
     subscription.close().await;
     rabbit.close().await;
-    eventually("the broker must be stamped", async || {
+    eventually("the broker must get the stamp of the key", async || {
         declare(&options).await.is_ok()
     })
     .await;

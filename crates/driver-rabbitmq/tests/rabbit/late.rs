@@ -42,7 +42,10 @@ async fn a_subscription_whose_answer_comes_too_late_takes_no_messages() {
     // and the third comes after it.
     proxy.set(Mode::Late(deadline.mul_f64(0.4)));
     let given_up = rabbit.subscribe(&Queue::Route(route()), 10).await;
-    assert!(given_up.is_err(), "the answer must come too late");
+    assert!(
+        given_up.is_err(),
+        "subscribing must fail, because the broker's answer is late"
+    );
     proxy.set(Mode::Pass);
     let again = async {
         loop {
@@ -91,7 +94,7 @@ async fn a_renewal_that_is_cancelled_takes_no_messages() {
     let cancelled = timeout(STEP.mul_f64(4.5), renewed.next()).await;
     assert!(
         cancelled.is_err(),
-        "no message may arrive before the renewal is cancelled"
+        "`next` must still be renewing the subscription when it is cancelled"
     );
     proxy.set(Mode::Pass);
     drop(renewed);

@@ -72,7 +72,10 @@ async fn findings_are_kept_while_the_check_fails() {
     let rabbit = open(watched(&world, &api)).await;
     api.set(DROPS);
     let why = until_not_ready(&rabbit).await;
-    assert!(why.contains("sets max-length on the queue"), "{why}");
+    assert!(
+        why.contains(r#"the policy "theirs" sets max-length on the queue"#),
+        "{why}"
+    );
     api.set(Says::Nothing);
     // While the API is unavailable, the policy that the last successful check found still counts.
     // So the driver must not become ready after any of these failed checks.

@@ -21,7 +21,7 @@ const PIPELINED: usize = 64;
 /// closes the channel.
 const MESSAGE_MAX: usize = 65_536;
 
-/// How many times the test makes the broker close a channel. Each time, another one of the
+/// How many times the test makes the broker close a channel. Each time, a different one of the
 /// concurrent messages is too large.
 const CLOSED_CHANNELS: usize = 8;
 
@@ -48,8 +48,8 @@ async fn what_the_broker_closes_under_64_publishes_accepts_nothing_that_is_not_t
     drop(server);
 }
 
-/// Publishes [`PIPELINED`] messages several times. Each time, another one of these messages is too
-/// large for the broker.
+/// Publishes [`PIPELINED`] messages several times. Each time, a different one of these messages is
+/// too large for the broker.
 async fn channels_are_closed(rabbit: &Rabbit, log: &Path) {
     let mut neighbour = subscribe(rabbit, Queue::Route(route())).await;
     let mut accepted = HashSet::new();
@@ -85,7 +85,7 @@ async fn channels_are_closed(rabbit: &Rabbit, log: &Path) {
 async fn connections_are_closed(rabbit: &Rabbit, server: RabbitmqServer) -> RabbitmqServer {
     let closing = tokio::task::spawn_blocking(move || {
         server
-            .ctl(&["close_all_connections", "an operator wants it"])
+            .ctl(&["close_all_connections", "an operator closes all"])
             .unwrap();
         server
     });

@@ -12,8 +12,8 @@ use hookbox_testkit::servers::RabbitmqServer;
 
 use crate::world::{World, batch, next, route, subscribe, take, until_ready};
 
-/// How many times the test reads the readiness, a few milliseconds apart. Each time, the driver
-/// must not be ready.
+/// How many times the test reads the driver's readiness, a few milliseconds apart. The driver must
+/// be not ready each time.
 const LOOKS: usize = 600;
 
 fn permit(server: &RabbitmqServer, configure: &str, write: &str, read: &str) {
@@ -180,7 +180,7 @@ async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted(
     let rabbit = world.open().await;
     permit(server, ".*", "^hookbox", ".*");
     server
-        .ctl(&["close_all_connections", "its rights have changed"])
+        .ctl(&["close_all_connections", "a right was revoked"])
         .unwrap();
     world.connect_again().await;
     let why = eventually("the broker must refuse the driver", async || {
@@ -189,7 +189,7 @@ async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted(
     .await;
     assert!(why.contains("amq.default"), "{why}");
     let mut looks = 0;
-    eventually("the driver must stay refused", async || {
+    eventually("the broker must keep refusing the driver", async || {
         assert_ne!(rabbit.readiness(), Readiness::Ready);
         looks += 1;
         (looks > LOOKS).then_some(()).ok_or(looks)

@@ -327,7 +327,7 @@ impl Unit {
         // back a dropped nested transaction together with the next statement.
         if self.depth() != 1 {
             return Err(sqlx::Error::Protocol(
-                "a nested transaction was left open".to_owned(),
+                "the handler left a nested transaction open".to_owned(),
             ));
         }
         Ok(())

@@ -76,17 +76,17 @@ async fn a_file_that_is_not_at_its_path_is_refused_whatever_happened_to_it() {
             fs::remove_file(world.path()).unwrap();
             fs::write(world.path(), "").unwrap();
         }),
-        ("its log deleted", |world| {
+        ("the write-ahead log was deleted", |world| {
             fs::remove_file(world.folder.join("hookbox.db-wal")).unwrap();
         }),
-        ("its log replaced", |world| {
+        ("the write-ahead log was replaced", |world| {
             fs::rename(
                 world.folder.join("empty"),
                 world.folder.join("hookbox.db-wal"),
             )
             .unwrap();
         }),
-        ("its shared memory deleted", |world| {
+        ("the `-shm` file was deleted", |world| {
             fs::remove_file(world.folder.join("hookbox.db-shm")).unwrap();
         }),
     ];
@@ -120,7 +120,7 @@ async fn a_folder_that_is_moved_takes_the_file_from_its_path() {
     migrate(options.clone()).await.unwrap();
     let driver = Sqlite::open(options).await.unwrap();
     fs::rename(&inner, world.folder.join("outer")).unwrap();
-    refuses(&driver, &path, "moved with its folder").await;
+    refuses(&driver, &path, "the folder was moved").await;
     close(driver).await;
 }
 
@@ -139,7 +139,7 @@ async fn a_symlink_that_leads_elsewhere_is_another_file() {
     migrate(options).await.unwrap();
     fs::remove_file(&link).unwrap();
     std::os::unix::fs::symlink(&other, &link).unwrap();
-    refuses(&driver, &link, "another target").await;
+    refuses(&driver, &link, "the link leads to another file").await;
     close(driver).await;
 }
 
@@ -214,7 +214,7 @@ async fn a_moved_file_is_whole_and_put_back_at_a_restart() {
     connection.close().await.unwrap();
     assert_eq!(kept, 1);
     fs::rename(&elsewhere, world.path()).unwrap();
-    refuses(&driver, &world.path(), "put back").await;
+    refuses(&driver, &world.path(), "the file was moved back").await;
     close(driver).await;
     let driver = world.open().await;
     assert_eq!(driver.readiness(), Readiness::Ready);

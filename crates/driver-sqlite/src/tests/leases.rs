@@ -139,7 +139,12 @@ async fn who_lost_the_lease_cannot_settle() {
     .await;
     let fault = delivery.ack().await.unwrap_err();
     assert_eq!(fault.kind(), FaultKind::Unavailable);
-    assert!(fault.to_string().contains("lease was lost"), "{fault}");
+    assert!(
+        fault
+            .to_string()
+            .contains("settle a message: its lease was lost"),
+        "{fault}"
+    );
     let theirs =
         "select count(*) from messages where taken_by = x'11111111111111111111111111111111'";
     assert_eq!(

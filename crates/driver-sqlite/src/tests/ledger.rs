@@ -255,8 +255,9 @@ async fn refusals_are_kept_up_to_a_number() {
 
 #[tokio::test]
 async fn every_kind_of_imbalance_is_found() {
+    let no_outcome = "a claim that was committed without an outcome";
     for (meddling, what) in [
-        ("update claims set state = 'running'", "without an outcome"),
+        ("update claims set state = 'running'", no_outcome),
         (
             "update claims set state = 'retrying'",
             "a retrying claim without a retry",
@@ -279,10 +280,7 @@ async fn every_kind_of_imbalance_is_found() {
             "update receipts set outcome = 'retrying'",
             "a retrying receipt of a done claim",
         ),
-        (
-            "update receipts set outcome = 'duplicate'",
-            "without an outcome",
-        ),
+        ("update receipts set outcome = 'duplicate'", no_outcome),
         (
             "update claims set state = 'retrying'; update receipts set outcome = 'duplicate'",
             "a retrying claim without a receipt other than duplicates",
@@ -292,7 +290,7 @@ async fn every_kind_of_imbalance_is_found() {
             "of event number 18, which is not stored",
         ),
         ("delete from bodies", "an event without its body"),
-        ("delete from receipts", "without an outcome"),
+        ("delete from receipts", no_outcome),
         (
             "update claims set state = 'dead'; delete from receipts",
             "a dead claim without a receipt other than duplicates",

@@ -7,7 +7,7 @@ fn cursor(position: u64, route: &str) -> EndCursor {
         incarnation: Incarnation::from_bytes([0xa7; 16]),
         position,
         event: EventNumber::from_i64(7),
-        route: route.parse().expect("the name must be valid"),
+        route: route.parse().expect("the route name must be valid"),
         at: Timestamp::from_unix_micros(1_790_000_000_123_456),
     }
 }
@@ -96,7 +96,7 @@ fn a_page_ends_with_the_last_end_that_was_read() {
         let next = page.next.map(|next| next.position);
         assert_eq!((page.rows.len(), next, page.more), expect, "{routes:?}");
     }
-    let route = "a".parse().expect("the name must be valid");
+    let route = "a".parse().expect("the route name must be valid");
     assert_eq!(EndsPage::to_read(None, 20), 20);
     assert_eq!(EndsPage::to_read(Some(&route), 20), READ_MAX);
     assert_eq!(EndsPage::to_read(Some(&route), 5_000), 5_000);

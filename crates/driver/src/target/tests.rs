@@ -13,7 +13,7 @@ fn at(seconds: f64) -> Timestamp {
 }
 
 fn limits(concurrency: u32, rate: Option<(u32, u64)>) -> TargetLimits {
-    let some = |number| NonZeroU32::new(number).expect("the number must not be zero");
+    let some = |number| NonZeroU32::new(number).expect("the limit must not be zero");
     TargetLimits {
         concurrency: some(concurrency),
         rate: rate.map(|(calls, seconds)| Rate {
@@ -141,7 +141,7 @@ fn a_pause_that_the_target_asks_for_is_kept_and_is_no_fault() {
 fn operators_see_until_when_no_calls_are_made() {
     let name: TargetName = "https://example.com"
         .parse()
-        .expect("the name must be valid");
+        .expect("the target name must be valid");
     let target = opened();
     let row = |seconds| target.row(name.clone(), at(seconds), 2, None);
     let expect = (BreakerState::Open, Some(at(5.0)), 2, FAULTS_TO_OPEN);
@@ -159,7 +159,7 @@ fn the_name_of_a_target_is_visible_ascii() {
     for good in ["https://example.com:443", "x", &"x".repeat(NAME_MAX)] {
         assert_eq!(
             good.parse::<TargetName>()
-                .expect("the name must be valid")
+                .expect("the target name must be valid")
                 .as_str(),
             good
         );

@@ -26,7 +26,7 @@ struct Digests {
 
 impl Digests {
     fn of(digester: &Digester) -> Self {
-        let source: SourceName = "begini".parse().expect("the name must be valid");
+        let source: SourceName = "begini".parse().expect("the source name must be valid");
         let text = |text: &str| Scalar::String(text.to_owned());
         let fields = [text("1"), text("u"), text("t")];
         let id = IdDigest::from_fields(digester, &source, &fields);
@@ -71,7 +71,7 @@ impl Digests {
 
 fn keyed() -> Digester {
     let text = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-    Digester::Keyed(text.parse().expect("the key must be valid"))
+    Digester::Keyed(text.parse().expect("the identity key must be valid"))
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn debug_shows_no_key() {
         shown.contains(
             &keyed()
                 .fingerprint()
-                .expect("the digester must have a key")
+                .expect("the digester must have an identity key")
                 .to_string()
         )
     );

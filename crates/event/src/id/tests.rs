@@ -4,7 +4,7 @@
 use super::*;
 
 fn source(name: &str) -> SourceName {
-    name.parse().expect("the name must be valid")
+    name.parse().expect("the source name must be valid")
 }
 
 fn text(value: &str) -> Scalar {

@@ -4,7 +4,7 @@
 use super::*;
 
 fn envelope(number: u64, body: &'static [u8]) -> Envelope {
-    let source: SourceName = "begini".parse().expect("the name must be valid");
+    let source: SourceName = "begini".parse().expect("the source name must be valid");
     let now = Timestamp::from_unix_micros(1_764_000_000_000_000 + number as i64);
     Envelope {
         receipt: ReceiptId::new(now, [number as u8; 10]),
@@ -54,8 +54,8 @@ fn every_version_ever_written_is_read() {
         let golden = std::fs::read_to_string(&path).expect("the golden file must be readable");
         let golden: String = golden.split_whitespace().collect();
         let bytes = Bytes::from(hex::decode(golden).expect("the text must be hex"));
-        // Later versions can represent more than earlier ones. The compared fields of these three
-        // events can be represented in all versions.
+        // A later version may have fields that an earlier one lacks. Only fields that every version
+        // has are compared here.
         let found = good(&bytes);
         let said = |envelopes: &[Envelope]| -> Vec<_> {
             let said = envelopes.iter();
@@ -78,7 +78,7 @@ fn every_version_ever_written_is_read() {
 fn unknown_members_of_a_header_are_skipped() {
     let written = encode_batch(&batch()[..1]);
     let at = 5 + 4;
-    let length = split_length(&written[at + 1..]).expect("the length must be complete");
+    let length = split_length(&written[at + 1..]).expect("all bytes of the length must be present");
     let header = &written[at + 5..at + 5 + length];
     let mut header: serde_json::Value =
         serde_json::from_slice(header).expect("the header must be JSON");

@@ -23,7 +23,8 @@ fn deadlines() -> Deadlines {
 }
 
 /// The service closes the connection just before a request is sent on it, or while it is sent. The
-/// call must end at once as lost, and not at its deadline.
+/// call must fail at once with the error that the connection was lost, and not wait until its
+/// deadline.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_ends_around_a_request_is_lost_at_once() {
     for empty_reads in 0..8 {
@@ -31,8 +32,8 @@ async fn a_connection_that_ends_around_a_request_is_lost_at_once() {
         let connection = Connection::open(stream).await.unwrap();
         let first = connection.exchange(request(), deadlines()).await.unwrap();
         assert_eq!(first.0.status, 200);
-        // In these cases, the service closes the connection after the first answer and before the
-        // second request.
+        // The service may already have closed the connection before the second request. There is no
+        // second request then.
         let Some(mut connection) = first.1 else {
             continue;
         };
@@ -42,7 +43,7 @@ async fn a_connection_that_ends_around_a_request_is_lost_at_once() {
         let second = connection.exchange(request(), deadlines()).await;
         assert!(
             matches!(second, Err(ExchangeError::Lost(_))),
-            "the connection must be lost with {empty_reads} reads before its end"
+            "the second request must fail as lost if the end comes after {empty_reads} empty reads"
         );
     }
 }

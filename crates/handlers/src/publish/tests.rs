@@ -70,7 +70,7 @@ fn settings_that_cannot_be_used_are_refused_with_their_key() {
         ),
         (
             json!({ "content_type": "" }),
-            "content_type: must have 1 to 255",
+            "content_type: must have 1 to 255 bytes",
         ),
         (
             json!({ "headers": { "Hookbox-Epoch": "1" } }),
@@ -87,7 +87,7 @@ fn settings_that_cannot_be_used_are_refused_with_their_key() {
         ),
         (
             json!({ "routing_key": "{uid}" }),
-            "a routing key has at most",
+            "a routing key has at most 255 bytes",
         ),
         (json!({ "network": "public" }), "unknown variant `public`"),
     ] {

@@ -147,7 +147,7 @@ fn a_mistake_in_the_text_has_its_place() {
     let many = "select 1;".repeat(33);
     refused(&many, "", Pg, "33 statements, and at most 32 are allowed");
     let long = format!("select '{}'", "x".repeat(300_000));
-    refused(&long, "", Pg, "is longer than");
+    refused(&long, "", Pg, "statements.text is longer than 262144 bytes");
 }
 
 #[test]

@@ -208,7 +208,7 @@ mod tests {
                 .0
                 .into_iter()
                 .next()
-                .expect("there must be one value")
+                .expect("one parameter must have one value")
         });
         one.map_err(|error| error.to_string())
     }

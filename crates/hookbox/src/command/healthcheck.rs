@@ -39,7 +39,7 @@ pub async fn run(
         None => urls(&config_file::load(config, Needs::NONE, kinds)?)?,
     };
     let status = tokio::time::timeout(DEADLINE, first(&urls)).await;
-    let status = status.context("the server did not answer in time")??;
+    let status = status.context("the server did not answer the health check in time")??;
     // The exit code is the result of the check, and a failure to print must not make a container
     // unhealthy.
     let _ = print::text(&format!("{status}\n"));
@@ -67,7 +67,11 @@ async fn first(urls: &[String]) -> anyhow::Result<StatusCode> {
         match client.get(url).await {
             Ok(answer) => return Ok(answer.status()),
             Err(error) if error.is_connect() => unreachable = Some((text, error)),
-            Err(error) => return Err(error).with_context(|| format!("{text} did not answer")),
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!("the server at {text} did not answer the health check")
+                });
+            }
         }
     }
     let (text, error) = unreachable.context("there is no URL to check")?;

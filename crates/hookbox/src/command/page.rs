@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn a_time_is_absolute_or_relative() {
-        let now = Timestamp::parse_rfc3339("2026-11-26T17:30:00Z").expect("the time must be valid");
+        let now =
+            Timestamp::parse_rfc3339("2026-11-26T17:30:00Z").expect("`now` must be a valid time");
         for (text, moment) in [
             ("2026-11-26T17:30:00Z", "2026-11-26T17:30:00Z"),
             ("2026-11-26T18:30:00.5+01:00", "2026-11-26T17:30:00.5Z"),

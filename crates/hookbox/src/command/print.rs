@@ -36,7 +36,8 @@ pub fn text_while_read(text: &str) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => {
-            let what = "standard output cannot be written; what the command did remains done";
+            let what =
+                "standard output cannot be written; changes that the command made are not undone";
             Err(io::Error::new(error.kind(), format!("{what}: {error}")))
         }
     }

@@ -63,7 +63,7 @@ pub struct SendArgs {
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text
         .split_once(':')
-        .ok_or("write it as \"X-Event: push\"")?;
+        .ok_or("write the header in the form \"X-Event: push\"")?;
     let name = name.trim().parse::<HeaderName>();
     let value = HeaderValue::from_bytes(value.trim().as_bytes());
     Ok((
@@ -84,8 +84,12 @@ impl ToArgs {
             (None, [only]) => Some(only),
             (None, _) => bail!("choose a source with --source; the config has {}", names()),
         };
-        let source = source
-            .with_context(|| format!("the config lacks the given source; it has {}", names()))?;
+        let source = source.with_context(|| {
+            format!(
+                "the config does not have the source of --source; it has {}",
+                names()
+            )
+        })?;
         let now = SystemClock.now();
         let key = source.keys.iter().find(|key| key.is_valid(now));
         let key = key.with_context(|| {

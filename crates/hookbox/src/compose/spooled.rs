@@ -19,8 +19,9 @@ use super::spool_lock::{SpoolLock, WHAT};
 use super::{WAIT_LONGEST, rabbit_options, sqlite_options, wait_for};
 use crate::exit::Unusable;
 
-/// How long after the death of a process its messages in flight are redelivered. The lease can be
-/// short, because only one process uses a spool, so no process loses a message to another.
+/// The lease of a message in the spool: how long after the death of a process its messages in
+/// flight are redelivered. A short lease is safe, because only one process uses a spool, so no
+/// other process can take a message when its lease ends.
 const SPOOL_LEASE: Duration = Duration::from_secs(2);
 
 /// Opens the broker of an ingest with a spool. The broker may be unavailable at the start, and is
@@ -34,7 +35,7 @@ pub async fn spooled(
     let rabbit = match &config.broker {
         BrokerUrl::Amqp(url) => rabbit_options(config, url),
         BrokerUrl::Sqlite(_) | BrokerUrl::NotResolved => {
-            return Err(anyhow!("a spool is for RabbitMQ only"));
+            return Err(anyhow!("a spool needs RabbitMQ as the broker behind it"));
         }
     };
     let mut options = sqlite_options(config, &spool.path);
@@ -57,7 +58,9 @@ pub async fn spooled(
     let late = hookbox_spool::LateBroker::open(|reason| open_late(rabbit, shutdown, reason));
     let broker: Arc<dyn Broker> = Arc::new(late);
     let spooling = hookbox_spool::Spooling::start(Arc::clone(&broker), Arc::clone(&file));
-    let spooling = spooling.await.context("cannot read the spool")?;
+    let spooling = spooling
+        .await
+        .context("cannot read the events in the spool")?;
     Ok(Some(Spooled {
         counters: spooling.counters(),
         broker,
@@ -98,14 +101,14 @@ async fn open_late(
     }
 }
 
-/// If `first` names a broker, waits until this broker has been opened once, which verifies its
-/// identity stamp. Otherwise a spool could be stamped with a key that the broker refuses, and the
-/// events in the spool could not be forwarded.
+/// If `first` names a broker, waits until this broker has been opened once. Opening verifies the
+/// identity stamp of the broker. Otherwise a spool could be stamped for an identity key that the
+/// broker refuses, and the events in the spool could never be forwarded.
 async fn verify_broker(first: Option<&hookbox_driver_rabbitmq::Options>) -> Result<(), OpenError> {
     let Some(rabbit) = first else {
         return Ok(());
     };
-    // At a shutdown, the caller drops this future.
+    // This token is never cancelled: at a shutdown, the caller drops this whole future instead.
     let never = CancellationToken::new();
     let opened = wait_for("the broker", &never, || Rabbit::open(rabbit.clone())).await?;
     if let Some(opened) = opened {
@@ -115,8 +118,9 @@ async fn verify_broker(first: Option<&hookbox_driver_rabbitmq::Options>) -> Resu
 }
 
 /// Opens the spool. If necessary, first creates the file or migrates its schema. Both write the
-/// identity stamp, so [`verify_broker`] runs before them. A file with the current schema and the
-/// stamp is not written to, because it may be on a full disk and must still be emptied.
+/// identity stamp, so [`verify_broker`] runs before them. Nothing is written to a file that has the
+/// current schema and the stamp, because a spool on a full disk must still be opened to forward its
+/// events.
 async fn open(
     options: &Options,
     first: Option<&hookbox_driver_rabbitmq::Options>,
@@ -154,8 +158,8 @@ async fn open(
         Ok((lock, spool))
     };
     opened.await.map_err(|error: OpenError| match error {
-        // The process must end when it cannot open the file. If it waited until the file can be
-        // opened, a wrong path would stay unnoticed.
+        // If the file cannot be opened, the process must end. If it waited and tried again, a wrong
+        // path would stay unnoticed.
         OpenError::Unavailable { .. } if !ends_by_itself(&error) => OpenError::Refused {
             what: WHAT,
             why: format!("{}: {}", options.path.display(), describe(&error)),
@@ -179,7 +183,7 @@ async fn refuse_unknown_routes(
     let unknown = opened
         .unknown_queues()
         .await
-        .context("cannot read the spool")?;
+        .context("cannot read the events in the spool")?;
     if unknown.is_empty() {
         return Ok(());
     }

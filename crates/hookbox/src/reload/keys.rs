@@ -32,7 +32,10 @@ impl Reloader {
             Err(mistakes) => {
                 self.broken.keys = true;
                 let why = mistakes.line();
-                tracing::error!(why, "the keys stay as they were, since {why}");
+                tracing::error!(
+                    why,
+                    "the keys of all sources stay as they were, since {why}"
+                );
                 Vec::new()
             }
         }

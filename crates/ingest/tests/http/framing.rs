@@ -159,17 +159,17 @@ fn refused_and_followed() -> Vec<(&'static str, Vec<u8>, u16)> {
         ("CONNECT", head("CONNECT", "hooks.example:443", &[]), 404),
         ("TRACE", head("TRACE", "/hooks/begini", &[]), 405),
         (
-            "another host",
+            "a URL with another host",
             text(&unsigned.replace(" /hooks", " http://other.example/hooks")),
             403,
         ),
         (
-            "a flood in one chunk",
+            "too long an extension of one chunk",
             [&chunks[..], flood.as_bytes()].concat(),
             400,
         ),
         (
-            "a flood over all chunks",
+            "too many chunks with extensions",
             [&chunks[..], many.as_bytes()].concat(),
             400,
         ),

@@ -16,7 +16,7 @@ use hookbox_driver::{
 };
 use hookbox_event::{EventId, ReceiptId, RouteName, Witness};
 
-/// The ledger.
+/// A ledger that keeps the refusals in memory.
 #[derive(Default)]
 pub struct FakeLedger {
     kept: Mutex<Vec<Refusal>>,
@@ -35,7 +35,10 @@ impl FakeLedger {
 }
 
 fn never<T>() -> Result<T, Fault> {
-    Err(Fault::plain(FaultKind::Internal, "read the ledger"))
+    Err(Fault::plain(
+        FaultKind::Internal,
+        "read the ledger: an ingest only stores refusals",
+    ))
 }
 
 #[async_trait]

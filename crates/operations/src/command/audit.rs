@@ -42,7 +42,7 @@ pub async fn list(
     let mut rows = ledger
         .audits(filter, before, page::wanted(limit))
         .await
-        .map_err(CommandError::store("read the audit"))?;
+        .map_err(CommandError::store("list the rows of the audit"))?;
     let next = page::cut(&mut rows, limit).map(|last| last.id);
     let line = |row: &AuditRow| AuditLine {
         id: row.id,

@@ -23,10 +23,9 @@ pub async fn check(
         if seen.map_err(CommandError::store("check whether a given name is known"))? {
             continue;
         }
-        let mut known = ledger
-            .names()
-            .await
-            .map_err(CommandError::store("read the known names"))?;
+        let mut known = ledger.names().await.map_err(CommandError::store(
+            "read the names of known routes, sources and topics",
+        ))?;
         known.extend(configured.clone());
         return Err(CommandError::UnknownName {
             kind: name.kind(),

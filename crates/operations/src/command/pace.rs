@@ -10,7 +10,7 @@ use crate::Operator;
 /// each transaction changes several of them.
 const TRANSACTIONS: f64 = 10.0;
 
-/// How long it takes at most until an interrupt by the operator is noticed.
+/// While a command waits, an interrupt by the operator is noticed after this time at most.
 const NOTICED_WITHIN: Duration = Duration::from_millis(100);
 
 /// The limit on the number of changes per second, and the time when the changes started.
@@ -20,8 +20,8 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Starts to measure the time. `rate` is the number of changes per second; without it, changes
-    /// are made as fast as possible.
+    /// Starts to measure the time. `rate` is the highest number of changes per second; without it,
+    /// changes are made as fast as possible.
     pub(super) fn new(rate: Option<f64>) -> Self {
         Self {
             rate: rate.filter(|rate| *rate > 0.0),
@@ -31,8 +31,11 @@ impl Pace {
 
     /// Returns how many rows the next transaction should change: at least 1, and `most` at
     /// most.
-    #[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
-    #[expect(clippy::cast_sign_loss, reason = "a rate is positive")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a cast of a float saturates"
+    )]
+    #[expect(clippy::cast_sign_loss, reason = "the rate is positive")]
     pub(super) fn chunk(&self, most: u32) -> u32 {
         match self.rate {
             Some(rate) => ((rate / TRANSACTIONS) as u32).clamp(1, most),
@@ -40,8 +43,8 @@ impl Pace {
         }
     }
 
-    /// Waits until the rate allows another change after `changed` changes, or until the operator
-    /// interrupts.
+    /// Waits until the rate allows another change, or until the operator interrupts. `changed` is
+    /// the number of changes that were made since the start.
     pub(super) async fn wait(&self, changed: u64, operator: &dyn Operator) {
         let Some(rate) = self.rate else {
             return;

@@ -103,7 +103,7 @@ pub async fn replay(
         problems: Vec::new(),
     };
     let last = plan(ledger, &filter, &mut report, operator).await;
-    let Some(last) = last.map_err(CommandError::store("count the events"))? else {
+    let Some(last) = last.map_err(CommandError::store("count the events to replay"))? else {
         return Ok(report);
     };
     if request.dry_run || report.interrupted || report.selected.replayed() == 0 {

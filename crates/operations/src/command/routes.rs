@@ -165,7 +165,9 @@ pub async fn list(
 ) -> Result<RoutesReport, CommandError> {
     let controls = read(ledger).await?;
     let backlog = ledger.backlog().await;
-    let backlog = backlog.map_err(CommandError::store("count the events that wait"))?;
+    let backlog = backlog.map_err(CommandError::store(
+        "count the waiting events of each route",
+    ))?;
     let line = |name: &RouteName, configured| {
         let waits = backlog.iter().find(|waits| waits.route == *name);
         line(&controls, name, configured, waits)
@@ -184,7 +186,7 @@ pub async fn list(
         line.paused.as_ref().is_some_and(|pause| !pause.all_routes) || has_limits
     });
     let targets = ledger.targets().await;
-    let targets = targets.map_err(CommandError::store("list the targets"))?;
+    let targets = targets.map_err(CommandError::store("list the targets of external calls"))?;
     let in_trouble = targets.iter().filter(|target| target.is_in_trouble());
     Ok(RoutesReport {
         source: Source::Store,
@@ -237,7 +239,9 @@ pub async fn change(
         scope, change, by, ..
     } = request;
     let changed = ledger.change_route(scope, change, by).await;
-    let changed = changed.map_err(CommandError::store("change the pause or the limits"))?;
+    let changed = changed.map_err(CommandError::store(
+        "change the pause or the limits of a route",
+    ))?;
     Ok(report(&read(ledger).await?, request, changed))
 }
 

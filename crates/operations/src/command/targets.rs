@@ -59,7 +59,7 @@ pub async fn list(ledger: &dyn Ledger) -> Result<TargetsReport, CommandError> {
     let rows = ledger
         .targets()
         .await
-        .map_err(CommandError::store("list the targets"))?;
+        .map_err(CommandError::store("list the targets of external calls"))?;
     Ok(TargetsReport {
         source: Source::Store,
         targets: rows.iter().map(TargetLine::of).collect(),

@@ -113,7 +113,7 @@ async fn without_a_store_nothing_is_known_and_that_is_reported() {
         (problems[0].source, &*problems[0].what),
         (Source::Store, "it is unavailable")
     );
-    assert!(missing[0].line().contains("could not be read"));
+    assert!(missing[0].line().contains("the store could not be read"));
     // If no queue is missing, the store must not be read, so that the command also works while the
     // store is unavailable.
     let (missing, problems) = missing_queues(Vec::new(), &unavailable).await;

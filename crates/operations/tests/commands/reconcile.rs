@@ -295,7 +295,11 @@ async fn a_wait_is_bounded_and_work_in_progress_is_a_failure() {
     assert_eq!(report.verdict, Verdict::Moving);
     assert!(!report.is_ok());
     assert_eq!(began.elapsed(), Duration::from_millis(5_200));
-    assert!(report.text().ends_with("in flight or retrying\n"));
+    assert!(
+        report
+            .text()
+            .ends_with("--wait ended while something was in flight or retrying\n")
+    );
     report.compare_config(|_| true);
     assert_eq!(report.not_configured, []);
     report.compare_config(|route| route != "scores");

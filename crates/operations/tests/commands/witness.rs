@@ -259,7 +259,12 @@ async fn where_both_agree_there_is_nothing_to_accept() {
     let (memory, broker) = (store(4), holding(vec![vec![witness(1, 4)]]));
     let mut person = Person::default();
     let accepted = accept_restore(&*broker, &memory, &request(true), &mut person).await;
-    assert!(accepted.unwrap().text().contains("nothing to accept"));
+    assert!(
+        accepted
+            .unwrap()
+            .text()
+            .contains("so there was nothing to accept")
+    );
     assert_eq!(broker.published.lock().unwrap()[..], []);
 }
 

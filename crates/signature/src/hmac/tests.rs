@@ -9,7 +9,7 @@ const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_000_000);
 const BODY: &[u8] = br#"{"uid":"1234QWER-TYUI4567-ASDFD890"}"#;
 
 fn key(id: &str, secret: &str) -> Key {
-    Key::new(id, None, secret.as_bytes().to_vec()).expect("the key must be valid")
+    Key::new(id, None, secret.as_bytes().to_vec()).expect("the signing key must be valid")
 }
 
 fn signed(scheme: &Scheme, key: &Key, body: &[u8]) -> HeaderMap {
@@ -45,7 +45,7 @@ fn known_answers() {
              9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
         ),
     ] {
-        let key = Key::new("k", None, secret).expect("the key must be valid");
+        let key = Key::new("k", None, secret).expect("the signing key must be valid");
         let tag = |algorithm| hex::encode(tag(algorithm, &key, &[data.as_bytes()]));
         assert_eq!(tag(Algorithm::Sha256), sha256);
         assert_eq!(tag(Algorithm::Sha512), sha512);
@@ -65,7 +65,7 @@ fn a_good_signature_identifies_its_key() {
         check(&scheme, &[old], &headers, BODY),
         Err(Refusal::WrongSignature)
     );
-    let ended = Key::new("new", Some(NOW), b"two".to_vec()).expect("the key must be valid");
+    let ended = Key::new("new", Some(NOW), b"two".to_vec()).expect("the signing key must be valid");
     assert_eq!(
         check(&scheme, &[ended], &headers, BODY),
         Err(Refusal::NoValidKey)
@@ -104,7 +104,7 @@ fn hex_in_either_case_verifies_where_the_scheme_allows_it() {
         let mixed = hex[..half].to_uppercase() + &hex[half..];
         let wrong = hex.replace(['0', '1'], "A");
         let of = |text: String| -> HeaderMap {
-            let name: HeaderName = header.parse().expect("the name must be valid");
+            let name: HeaderName = header.parse().expect("the header name must be valid");
             [(name, value(&text))].into_iter().collect()
         };
         for text in [hex.to_owned(), hex.to_uppercase(), mixed] {
@@ -237,7 +237,7 @@ fn text_in_utf16_is_refused() {
         check(&scheme, &keys, &good, &body),
         Err(Refusal::WrongSignature)
     );
-    let secret = Key::new("k", None, utf16("secret")).expect("the key must be valid");
+    let secret = Key::new("k", None, utf16("secret")).expect("the signing key must be valid");
     assert_eq!(
         check(&scheme, &[secret], &good, BODY),
         Err(Refusal::WrongSignature)
@@ -246,8 +246,8 @@ fn text_in_utf16_is_refused() {
     assert_eq!(check(&scheme, &keys, &own, &body), Ok("k".into()));
 }
 
-/// A line end that was added to a body, or to a file with a secret, makes the signature wrong. It
-/// cannot be added to a header value, where it is not allowed.
+/// A line end that was added to a body, or to a file with a secret, makes the signature wrong. A
+/// header value cannot contain a line end.
 #[test]
 fn a_line_end_too_many_is_refused() {
     let scheme = Preset::Begini.scheme();
@@ -332,7 +332,7 @@ proptest! {
         bit in any::<prop::sample::Index>(),
     ) {
         let scheme = Preset::Begini.scheme();
-        let keys = [Key::new("k", None, secret.clone()).expect("the key must be valid")];
+        let keys = [Key::new("k", None, secret.clone()).expect("the signing key must be valid")];
         let headers = signed(&scheme, &keys[0], &body);
         prop_assert!(check(&scheme, &keys, &headers, &body).is_ok());
         let flip = |bytes: &[u8]| {
@@ -342,7 +342,7 @@ proptest! {
             bytes
         };
         prop_assert!(check(&scheme, &keys, &headers, &flip(&body)).is_err());
-        let other = [Key::new("k", None, flip(&secret)).expect("the key must be valid")];
+        let other = [Key::new("k", None, flip(&secret)).expect("the signing key must be valid")];
         prop_assert!(check(&scheme, &other, &headers, &body).is_err());
         let text = headers["x-signature"].to_str().expect("the header must be ASCII");
         let mut forged = HeaderMap::new();
@@ -377,7 +377,7 @@ fn a_scheme_that_contradicts_itself_can_never_verify() {
         assert!(judge("x-sig", prefix, None).is_err(), "{prefix:?}");
     }
     for name in Preset::NAMES {
-        let preset = Preset::parse(name).expect("the preset must exist");
+        let preset = Preset::parse(name).expect("a preset with this name must exist");
         assert_eq!(can_verify(&preset.scheme(), &key, NOW), Ok(()), "{name}");
     }
 }

@@ -25,8 +25,8 @@ fn githubs_own_example() {
     let text = "It's a Secret to Everybody";
     let secret = Preset::Github
         .secret(text)
-        .expect("any text must be a secret");
-    let keys = [Key::new("k", None, secret).expect("the key must be valid")];
+        .expect("GitHub must allow any text as a secret");
+    let keys = [Key::new("k", None, secret).expect("the signing key must be valid")];
     let good = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     let check = |signature: &str, body: &'static str| {
         let mut headers = HeaderMap::new();
@@ -53,8 +53,9 @@ fn githubs_own_example() {
 
 #[test]
 fn one_presets_signature_is_no_others() {
-    let all = Preset::NAMES.map(|name| Preset::parse(name).expect("the preset must exist"));
-    let key = [Key::new("k", None, b"secret".to_vec()).expect("the key must be valid")];
+    let all =
+        Preset::NAMES.map(|name| Preset::parse(name).expect("a preset with this name must exist"));
+    let key = [Key::new("k", None, b"secret".to_vec()).expect("the signing key must be valid")];
     for signer in all {
         let headers: HeaderMap = sign(&signer.scheme(), &key[0], b"{}", NOW, "m-1")
             .into_iter()

@@ -9,7 +9,7 @@ fn keys() -> Vec<Key> {
     let secret = Preset::StandardWebhooks
         .secret(SECRET)
         .expect("the secret must be base64");
-    vec![Key::new("k", None, secret).expect("the key must be valid")]
+    vec![Key::new("k", None, secret).expect("the signing key must be valid")]
 }
 
 fn check(headers: &[(&'static str, &str)], body: &[u8], now: i64) -> Result<String, Refusal> {
@@ -140,7 +140,7 @@ fn what_is_signed_here_verifies() {
 fn what_is_signed_with_two_keys_verifies_with_either() {
     let scheme = Preset::StandardWebhooks.scheme();
     let now = Timestamp::from_unix_micros(1_764_000_000_000_000);
-    let other = Key::new("other", None, vec![7; 32]).expect("the key must be valid");
+    let other = Key::new("other", None, vec![7; 32]).expect("the signing key must be valid");
     let both = [keys().remove(0), other];
     let headers: HeaderMap = super::sign(&both, BODY, now, "m1").into_iter().collect();
     for key in both {
@@ -151,7 +151,7 @@ fn what_is_signed_with_two_keys_verifies_with_either() {
             key[0].id()
         );
     }
-    let third = Key::new("third", None, vec![8; 32]).expect("the key must be valid");
+    let third = Key::new("third", None, vec![8; 32]).expect("the signing key must be valid");
     let refused = verify(&scheme, &[third], &headers, Bytes::from_static(BODY), now);
     assert_eq!(refused.err(), Some(Refusal::WrongSignature));
 }

@@ -79,7 +79,7 @@ fn a_text_without_a_statement_is_refused() {
 #[test]
 fn parameters_have_their_places() {
     let script = Script::read("select 1;\nselect :a, ':b',\n  :c::text, :a", Postgres);
-    let script = script.expect("the text must be a script");
+    let script = script.expect("the text must consist of statements");
     let found: Vec<_> = script.statements[1].parameters().collect();
     let at = |line, column| Place { line, column };
     assert_eq!(found, [("a", at(2, 8)), ("c", at(3, 3)), ("a", at(3, 13))]);

@@ -12,7 +12,7 @@ fn request() -> Request<Full<Bytes>> {
 }
 
 /// The server closes the connection just before a request is sent on it, or while the request is
-/// sent. The client must notice that at once, and not wait for a response that cannot come.
+/// sent. The client must notice at once that no response can come, and must not wait for one.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_ends_around_a_request_is_lost_at_once() {
     for empty_reads in 0..8 {
@@ -27,7 +27,7 @@ async fn a_connection_that_ends_around_a_request_is_lost_at_once() {
         let second = link.exchange(request()).await.unwrap_err();
         assert!(
             matches!(second, LinkError::Lost(_) | LinkError::Unreachable { .. }),
-            "with {empty_reads} reads before the end: {second:?}"
+            "the second request must fail as lost with {empty_reads} empty reads: {second:?}"
         );
     }
 }

@@ -156,7 +156,7 @@ fn numbers_are_compared_exactly() {
         assert_eq!(
             passes(&schema, body),
             valid,
-            "{body} must be valid under {schema}: {valid}"
+            "whether {body} matches the schema {schema} must be {valid}"
         );
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct EffectRoute<S: Store> {
     /// when the end of its call is recorded, because the store counts the call as in flight until
     /// then.
     pub permits: Arc<Semaphore>,
-    /// The calls that are in flight.
+    /// The tasks of the calls that are in flight.
     pub calls: TaskTracker,
     /// Why the last call of this route did not reach the target, or how the target asked for a
     /// pause; `None` when the target has answered since, or when only other routes or workers have
@@ -100,8 +100,8 @@ impl<S: Store> EffectRoute<S> {
                 target.name = %target,
                 error,
                 "{target}, the target of route {name}, is not reached; the route's messages wait \
-                 in its queue, no event loses an attempt, and one call at a time is tried until one \
-                 is answered"
+                 in its queue, no event loses an attempt, and one call at a time is tried until \
+                 one is answered"
             ),
         }
     }

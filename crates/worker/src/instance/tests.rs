@@ -98,7 +98,7 @@ fn other_values_are_not_equal() {
             assert_eq!(
                 equal,
                 at == other_at,
-                "only equal values must be equal: {value} and {other}"
+                "a value of a body must equal only itself: {value} and {other}"
             );
         }
     }

@@ -1,9 +1,9 @@
 //! Converts a body that was read already into a type that serde can deserialize.
 //!
-//! Objects, arrays, strings and `null` come from the values that were read. Numbers, enums and
-//! serde_json's own types are left to serde_json, which gets their text. So whatever this
-//! deserializer accepts has the value that serde_json would give it. What this deserializer refuses
-//! is read again by serde_json, so the errors of this deserializer are never shown.
+//! Objects, arrays, strings and `null` come from the values that were read. For numbers, enums and
+//! its own types, serde_json reads their text. So a body that this deserializer accepts gets the
+//! same value that serde_json would give it. If this deserializer refuses a body, serde_json reads
+//! that body again. So the errors of this deserializer are never shown.
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
@@ -15,7 +15,7 @@ use crate::instance::{Instance, Kind};
 /// The prefix of the names of those types that only serde_json itself can read, such as `RawValue`.
 pub(super) const OF_SERDE_JSON: &str = "$serde_json::";
 
-/// Leaves a value to serde_json, which reads its text.
+/// Lets serde_json deserialize a value from its text.
 macro_rules! by_serde_json {
     ($($method:ident)*) => {
         $(
@@ -101,7 +101,7 @@ impl<'de> Deserializer<'de> for JsonValue<'de> {
             rest: elements.iter(),
         };
         let value = visitor.visit_seq(&mut rest)?;
-        // An array is rejected if the type took only its first elements, as serde_json does.
+        // As serde_json does, rejects an array from which the type took only the first elements.
         match rest.rest.next() {
             None => Ok(value),
             Some(_) => Err(refused()),
@@ -179,7 +179,7 @@ impl<'de> Deserializer<'de> for JsonValue<'de> {
 /// The error for a value that this deserializer does not convert. It is never shown, because
 /// serde_json then reads the value again.
 fn refused() -> Error {
-    Error::custom("left to serde_json")
+    Error::custom("serde_json must read this value")
 }
 
 /// The elements of an array that the type has not taken yet.
@@ -232,7 +232,8 @@ impl<'de> MapAccess<'de> for MembersLeft<'de> {
 }
 
 /// The name of a member, which is read only as a string. serde_json can also read a number or an
-/// enum from a name, so a type that needs that is left to serde_json.
+/// enum from a name. If a type needs that, this deserializer refuses, and serde_json reads the
+/// body.
 struct Name<'de>(&'de str);
 
 macro_rules! refuse {

@@ -15,7 +15,7 @@ pub fn at_once() -> World {
 }
 
 /// Returns two worlds: in one the handler names the event that it could not handle, and in the
-/// other it does not. Each comes with whether its handler is nameless.
+/// other it does not. The flag of each world says whether its handler names no event.
 pub fn named_and_nameless() -> [(bool, World); 2] {
     [false, true].map(|is_nameless| {
         let world = at_once();
@@ -39,7 +39,7 @@ async fn a_batch_is_handled_at_once_and_a_single_event_by_itself() {
     assert_eq!(
         world.tables.calls("prove"),
         1,
-        "the transaction of the batch must be proved once"
+        "the store must prove the transaction of the batch once"
     );
     world.put(&[envelope(4)]);
     within(
@@ -121,7 +121,7 @@ async fn the_time_limit_of_a_batch_is_that_of_its_events_and_at_most_three_minut
         assert_eq!(
             runs == 1,
             is_in_time,
-            "{count} events, of which one takes {seconds} s, must succeed at once: {is_in_time}"
+            "one run on {count} events, one of which takes {seconds} s, succeeds: {is_in_time}"
         );
         assert_eq!(world.tables.state().rows.failures, []);
     }
@@ -193,7 +193,7 @@ async fn a_fault_of_the_store_in_a_batch_costs_no_attempt() {
             assert_eq!(
                 world.tables.state().rows.failures,
                 [],
-                "a fault ({kind:?}) must cost no attempt (nameless: {is_nameless})"
+                "a fault ({kind:?}) must cost no attempt (names no event: {is_nameless})"
             );
         }
     }
@@ -242,7 +242,7 @@ async fn an_event_that_the_handler_names_leaves_the_transaction_of_the_others() 
             "begin for a handler",
             "rollback failed"
         ],
-        "the others must be committed in the transaction that began first"
+        "the other events must be committed in the transaction that began first"
     );
     for number in (1..=64).filter(|it| *it != 40) {
         assert_eq!(

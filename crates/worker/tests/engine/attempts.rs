@@ -144,7 +144,7 @@ async fn a_handler_that_breaks_its_transaction_has_failed() {
         assert_eq!(
             failures(&world),
             [broke],
-            "one attempt must count (trusted: {is_trusted})"
+            "one failed attempt must count (trusted: {is_trusted})"
         );
         assert_eq!(
             world.effects(1),
@@ -166,7 +166,7 @@ async fn a_failure_is_recorded_once_through_an_outage() {
     assert_eq!(
         world.script.runs().len(),
         2,
-        "expected two runs: none may start while the first failure waits to be recorded"
+        "event 1 must not run again before its first failure is recorded"
     );
 }
 
@@ -241,7 +241,7 @@ async fn a_handler_that_has_ended_its_transaction_is_not_run_again_for_another_b
     let own_id = EventId::of_conflict(&Digester::Plain, &id(1), &envelope(1).digest);
     let (reason, detail) = world.dead(own_id).unwrap();
     assert_eq!(reason, DeadReason::Orphaned);
-    assert!(detail.contains("another receipt"), "{detail}");
+    assert!(detail.contains("changed by another receipt"), "{detail}");
 }
 
 /// The event is orphaned, and another process is the first to store it as a dead letter. Then this

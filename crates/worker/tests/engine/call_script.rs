@@ -19,15 +19,15 @@ pub enum End {
     Succeed,
     /// Succeeds after this time.
     Take(Duration),
-    /// A transient failure.
+    /// Fails with a transient error.
     Fail,
-    /// A transient failure that asks for this delay.
+    /// Fails with a transient error that asks for this delay.
     FailFor(Duration),
-    /// A permanent failure.
+    /// Fails with a permanent error.
     Reject,
-    /// The target asks for a pause.
+    /// Fails because the target asks for a pause.
     Busy(Option<Duration>),
-    /// The target is not reached.
+    /// Fails because the target is not reached.
     Fault,
     Panic,
     /// Never returns.
@@ -162,7 +162,7 @@ impl Effect for Calling {
             }
             End::Fail => Err(CallError::transient("it failed")),
             End::FailFor(wish) => Err(CallError::retry_after(wish, "it failed")),
-            End::Reject => Err(CallError::permanent("it never fits")),
+            End::Reject => Err(CallError::permanent("the event never fits")),
             End::Busy(after) => Err(CallError::busy(after, "429")),
             End::Fault => Err(CallError::target_fault("connection refused")),
             End::Panic => panic!("the effect has a bug"),

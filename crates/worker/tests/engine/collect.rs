@@ -103,7 +103,7 @@ async fn an_accept_report_is_written_and_an_unreadable_one_is_passed_over() {
         .queues
         .put(Queue::Accounts, account(7).encode(), false);
     let running = world.start();
-    within("both reports must be settled", || {
+    within("both accept reports must be settled", || {
         is_empty(&world, &Queue::Accounts)
     })
     .await;
@@ -119,7 +119,7 @@ async fn an_accept_report_outlives_a_fault_of_the_store() {
         .queues
         .put(Queue::Accounts, account(7).encode(), false);
     let _running = world.start();
-    within("the report must be stored", || {
+    within("the accept report must be stored", || {
         is_empty(&world, &Queue::Accounts)
     })
     .await;

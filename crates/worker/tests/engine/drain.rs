@@ -72,7 +72,7 @@ async fn a_drain_starts_no_part_of_a_batch_that_failed() {
         assert_eq!(
             ends,
             ["release"],
-            "the message must be released (at once: {is_at_once})"
+            "the message must be released (handle_all: {is_at_once})"
         );
         assert_eq!((waiting(&world), world.queues.unsettled()), (1, 0));
         let _running = world.start();
@@ -182,7 +182,7 @@ async fn a_worker_that_ends_in_order_clears_its_start_markers() {
     let has_markers = || !world.tables.state().rows.starts.is_empty();
     assert!(
         has_markers(),
-        "expected a start marker, because the event was redelivered"
+        "the redelivered event 1 must have a start marker while its handler runs"
     );
     let worker = Arc::clone(&running.worker);
     worker.cut().cancel();

@@ -57,7 +57,7 @@ async fn hundreds_of_calls_are_in_flight_with_four_transactions() {
     .await;
     assert!(
         world.is_settled(),
-        "the messages must not wait for the calls"
+        "all messages must be acknowledged while the calls are in flight"
     );
     within("all events must be done", || are_done(&world, &events)).await;
     assert_eq!(world.calls.made().len(), 256);
@@ -215,7 +215,7 @@ async fn while_the_breaker_is_open_messages_stay_in_the_queue_and_neighbours_con
         outcome() == Some("done")
     })
     .await;
-    assert!(waiting(&world) >= 4, "messages must stay in the queue");
+    assert!(waiting(&world) >= 4, "four messages must stay queued");
     let probes = || world.calls.made().len() - first;
     within("the target must be probed four times", || probes() >= 4).await;
     let made = world.calls.made();
@@ -281,8 +281,8 @@ async fn the_rest_of_a_message_is_deferred_when_the_breaker_opens() {
     assert_eq!(failures(&world), []);
 }
 
-/// When a probe fails, the broker counts a delivery of each message that was in flight and not
-/// taken.
+/// When a probe fails, the broker counts a delivery of each message that it had delivered and that
+/// the worker had not taken.
 #[tokio::test(start_paused = true)]
 async fn a_target_is_probed_with_a_single_message_in_flight() {
     let world = with_effect(8);

@@ -131,7 +131,7 @@ async fn a_permanent_failure_is_a_dead_letter_at_once() {
     let (reason, error) = world.dead(id(1)).unwrap();
     assert_eq!(
         (reason, error.as_str()),
-        (DeadReason::Rejected, "it never fits")
+        (DeadReason::Rejected, "the event never fits")
     );
     assert_eq!(failures(&world), [(1, FailureClass::Permanent)]);
 }
@@ -186,7 +186,7 @@ async fn a_target_that_stays_busy_costs_an_attempt_after_an_hour() {
         world.calls.made().len() > 50,
         "the call must be made again about once a minute"
     );
-    within("an attempt must count after an hour", || {
+    within("a failure must count after an hour", || {
         failures(&world) == [(1, FailureClass::Transient)]
     })
     .await;
@@ -221,7 +221,7 @@ async fn a_target_that_is_not_reached_costs_no_attempt() {
     assert_one_key(&world, 1);
 }
 
-/// The target answers all other events, so the fault belongs to this one.
+/// The target answers the calls for all other events, so only this event can be the cause.
 #[tokio::test(start_paused = true)]
 async fn an_event_that_never_reaches_the_target_is_exhausted() {
     let world = with_effect(4);

@@ -103,7 +103,7 @@ async fn a_time_limit_that_passes_in_an_outage_costs_no_attempt() {
     world.script.next(id(1), [Act::HangInOutage]);
     world.put_each([1]);
     let running = world.start();
-    within("the handler must be stopped", || {
+    within("the handler must be stopped at its time limit", || {
         running.route().faults.load(Ordering::Relaxed) > 0
     })
     .await;

@@ -240,7 +240,7 @@ async fn a_worker_takes_its_own_start_for_no_death() {
     assert_eq!(
         deaths_alone(&world, 9),
         2,
-        "expected the one process death, and the start that this worker has counted"
+        "the store must count the one process death and the start by this worker"
     );
 
     // The worker loses its connection to the broker. Another process receives the message and dies
@@ -261,7 +261,7 @@ async fn a_worker_takes_its_own_start_for_no_death() {
     assert_eq!(
         deaths_alone(&world, 9),
         3,
-        "expected three starts: a worker counts its own start only once"
+        "the store must count three starts, because a worker counts its own only once"
     );
     world.script.always(id(9), Act::Succeed);
     within("event 9 must be done, without start markers", || {
@@ -359,7 +359,7 @@ async fn a_start_whose_count_is_uncertain_keeps_its_kind() {
         .fail("retract_start", [FaultKind::Unavailable; 100]);
     redeliver(&world, 9, 1, 0);
     let _running = world.start();
-    within("the store must be asked to count the start", || {
+    within("the worker must ask the store to count a start", || {
         world.tables.calls("start") >= 1
     })
     .await;

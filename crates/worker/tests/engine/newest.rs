@@ -59,7 +59,7 @@ async fn an_older_event_that_comes_later_is_stale() {
     assert!(world.script.runs_of(id(2)).is_empty());
     assert_eq!(running.route().stale.load(Ordering::Relaxed), 1);
     assert_eq!(running.route().done.load(Ordering::Relaxed), 3);
-    // A second copy of the stale event is a duplicate, and the version stays.
+    // A second receipt of the stale event 2 is a duplicate, and the stored version of key a stays.
     let again = Envelope {
         receipt: crate::world::receipt(2, 2).receipt,
         ..of(2, "a", 4)
@@ -259,7 +259,7 @@ async fn an_event_of_the_future_can_be_replayed_when_its_time_has_come() {
     .await;
     let (reason, detail) = world.dead(id(1)).unwrap();
     assert_eq!(reason, DeadReason::Unversioned);
-    assert!(detail.contains("in the future"), "{detail}");
+    assert!(detail.contains("minutes in the future"), "{detail}");
     tokio::time::advance(Duration::from_secs(10 * 60)).await;
     world.tables.state().rows.replay(&on(id(1)));
     within("event 1 must be done", || world.is_done(1)).await;

@@ -309,7 +309,7 @@ async fn concurrency_is_lowered_and_never_above_the_config() {
         assert_eq!(
             most_at_once(&world),
             expected,
-            "so many handlers must run at once if the limit is {set:?}"
+            "the limit {set:?} must let {expected} handlers run at once"
         );
     }
 }

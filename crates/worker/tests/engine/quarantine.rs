@@ -37,7 +37,7 @@ async fn three_deaths_alone_in_processes_that_work_are_proof() {
     assert_eq!(processes, 6);
     let (reason, detail) = world.dead(id(99)).unwrap();
     assert_eq!(reason, DeadReason::Quarantined);
-    assert!(detail.contains("three times"), "{detail}");
+    assert!(detail.contains("ran alone, three times"), "{detail}");
     for number in 1..=processes {
         assert_eq!(
             world.effects(number),
@@ -61,7 +61,7 @@ async fn an_event_that_is_the_only_one_has_ten_tries() {
     assert_eq!(world.script.runs_of(id(9)).len(), 12);
     let (reason, detail) = world.dead(id(9)).unwrap();
     assert_eq!(reason, DeadReason::Quarantined);
-    assert!(detail.contains("ten times"), "{detail}");
+    assert!(detail.contains("ran alone, ten times"), "{detail}");
     within("every message must be acknowledged", || world.is_settled()).await;
 }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::memory_process::MemoryProcess;
 use crate::memory_store::{MemoryConnection, MemoryError, MemoryStore};
 
-/// What the handler does with an event.
+/// What a run of the handler does with its event.
 #[derive(Debug, Clone, Copy)]
 pub enum Act {
     Succeed,
@@ -151,7 +151,7 @@ pub struct AnyButZero;
 impl<'de> Deserialize<'de> for AnyButZero {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match serde_json::Value::deserialize(deserializer)?.as_i64() {
-            Some(0) => Err(serde::de::Error::custom("it is 0")),
+            Some(0) => Err(serde::de::Error::custom("the payload is 0")),
             Some(_) | None => Ok(Self),
         }
     }
@@ -194,7 +194,7 @@ impl<const T: bool> Handler<MemoryStore> for Scripted<T> {
             }
             Act::Fail => Err(HandlerError::transient("it failed")),
             Act::FailFor(wish) => Err(HandlerError::retry_after(wish, "it failed")),
-            Act::Reject => Err(HandlerError::permanent("it never fits")),
+            Act::Reject => Err(HandlerError::permanent("the event never fits")),
             Act::Panic => panic!("the handler has a bug"),
             Act::Hang => std::future::pending().await,
             Act::HangInOutage => {

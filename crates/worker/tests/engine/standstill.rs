@@ -26,12 +26,12 @@ async fn a_batch_may_take_the_time_limit_of_each_of_its_events() {
         .await;
         assert!(
             !is_stalled(),
-            "the route must not be at a standstill (at once: {is_at_once})"
+            "the route must not be at a standstill (handle_all: {is_at_once})"
         );
         assert_eq!(
             world.script.runs().len(),
             3,
-            "each event must run once (at once: {is_at_once})"
+            "each event must run once (handle_all: {is_at_once})"
         );
     }
 }

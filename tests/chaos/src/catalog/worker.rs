@@ -249,7 +249,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 48,
         name: "forged-headers",
-        what: "A publisher forged headers that only the broker should set: hookbox ignores them.",
+        what: "A publisher forges headers that only the broker should set: hookbox ignores them.",
         proofs: &[Proof::Tests {
             package: "hookbox-driver-rabbitmq",
             filters: &[

@@ -49,15 +49,19 @@ pub async fn settling_over_a_severed_connection_is_a_fault<H: BrokerHarness>(wor
     world.sever().await;
     end_of(&mut *subscription).await;
     for settled in [
-        timeout(PATIENCE, first.ack()).await.expect("no hang"),
-        timeout(PATIENCE, second.release()).await.expect("no hang"),
+        timeout(PATIENCE, first.ack())
+            .await
+            .expect("the ack must end in time"),
+        timeout(PATIENCE, second.release())
+            .await
+            .expect("the release must end in time"),
     ] {
         let fault = settled.expect_err("settling must fail, because the connection is lost");
         assert_ne!(fault.kind(), FaultKind::Internal, "{fault:?}");
     }
     timeout(PATIENCE, subscription.close())
         .await
-        .expect("closing ends");
+        .expect("closing must end in time");
     world.restore().await;
     let mut subscription = subscribe(&*broker, 10).await;
     let mut again = Vec::new();

@@ -84,8 +84,12 @@ pub async fn settling_after_a_lost_connection_is_a_fault_not_a_panic<H: BrokerHa
     // Settling a message after its connection was closed must return an error, and must neither
     // panic nor hang.
     for settled in [
-        timeout(PATIENCE, first.ack()).await.expect("no hang"),
-        timeout(PATIENCE, second.release()).await.expect("no hang"),
+        timeout(PATIENCE, first.ack())
+            .await
+            .expect("the ack must end in time"),
+        timeout(PATIENCE, second.release())
+            .await
+            .expect("the release must end in time"),
     ] {
         assert!(
             settled.is_err(),
@@ -164,7 +168,9 @@ pub async fn acks_in_any_order_settle_their_own_message<H: BrokerHarness>(world:
         }
     }
     while let Some(acked) = tasks.join_next().await {
-        acked.expect("no panic").expect("acknowledged");
+        acked
+            .expect("the task must not panic")
+            .expect("acknowledged");
     }
     let mut expected: Vec<_> = kept
         .iter()

@@ -32,20 +32,20 @@ pub async fn messages_beyond_the_prefetch_go_to_another_consumer<H: BrokerHarnes
     elsewhere.close().await;
 }
 
-/// Checks that a caller may cancel its wait for the next message at any moment, and that no message
-/// is lost.
+/// Checks that no message is lost when a consumer cancels its wait for the next message at any
+/// moment.
 pub async fn cancelling_next_loses_no_message<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let mut subscription = subscribe(&*broker, 3).await;
     let mut taken = Vec::new();
     for number in 0..30 {
         publish(&*broker, one(), number).await;
-        // The wait for each message is cancelled after different times, sometimes just before the
-        // message arrives and sometimes just after.
+        // Each wait for a message is cancelled after another time: sometimes just before the
+        // message arrives, sometimes just after.
         for micros in [0, 200, 2_000] {
             let wait = Duration::from_micros(micros);
             if let Ok(delivery) = timeout(wait, subscription.next()).await {
-                let delivery = delivery.expect("a delivery");
+                let delivery = delivery.expect("the wait for a message must not fail");
                 taken.extend(envelopes(&delivery));
                 delivery.ack().await.expect("acknowledged");
             }

@@ -8,23 +8,22 @@ use super::{batch, envelopes, next, publish_until_taken, subscribe};
 use crate::harness::{BrokerHarness, one, two};
 use crate::of_number;
 
-/// The number of concurrent publishes. With so many, publishers that wrongly share a channel (H1)
-/// would receive each other's confirms, and this case would fail.
+/// The number of publishes that run at the same time. If publishers wrongly shared a channel (H1),
+/// some of so many publishers would receive each other's confirms, and the case would fail.
 const PUBLISHES: usize = 4_000;
 
-/// How many publishes must be accepted, and how many must be rejected, for the case to prove
-/// anything. Even a busy machine reaches these numbers.
+/// The case needs at least this many accepted publishes, and at least this many rejected ones. With
+/// fewer it would prove nothing. Even a busy machine reaches this number.
 const SHOWN_MIN: usize = 200;
 
-/// Checks that a publish to no route at all is an error, because the message is unroutable. A
-/// publish that names a route which the config does not have is an error too, even if its other
-/// routes exist.
+/// Checks that a publish to no route at all is an error, because the message would reach no queue.
+/// A publish to two routes is also an error if only one of them is in the config.
 pub async fn publishing_to_no_route_is_an_error<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let answer = broker.publish(&[], &batch(&[of_number(1)])).await;
     let error = answer.expect_err("a publish to no route must be an error");
     assert_eq!(error.kind, PublishErrorKind::Unroutable);
-    let nowhere = "nowhere".parse().expect("a name");
+    let nowhere = "nowhere".parse().expect("a valid name");
     let answer = broker
         .publish(&[one(), nowhere], &batch(&[of_number(1)]))
         .await;
@@ -67,7 +66,8 @@ pub async fn a_refusing_queue_is_never_reported_as_accepted<H: BrokerHarness>(wo
     if H::REFUSES_ALONE {
         assert!(
             accepted >= SHOWN_MIN,
-            "the other queue must accept at least {SHOWN_MIN} publishes, not only {accepted}"
+            "the queue that rejects nothing must accept at least {SHOWN_MIN} publishes, not only \
+             {accepted}"
         );
         let mistaken = of(0).find(|(_, it)| *it == Err(refused));
         assert_eq!(

@@ -30,8 +30,8 @@ async fn sequences<B: Broker>(broker: &B) -> Vec<u64> {
     sequences
 }
 
-/// Checks that a witness message stays after it was read, however often, by several processes and
-/// across a restart of the driver.
+/// Checks that reading a witness message does not remove it, even if several processes read it
+/// often and the driver is restarted.
 pub async fn the_witness_is_read_and_stays<H: BrokerHarness>(world: &H) {
     let (broker, other) = (world.open().await, world.open().await);
     assert_eq!(sequences(&*broker).await, [0; 0]);
@@ -54,7 +54,7 @@ pub async fn the_witness_is_read_and_stays<H: BrokerHarness>(world: &H) {
     assert_eq!(
         newest_witness(&found),
         Some(&witness(2)),
-        "the newest witness must be read back unchanged"
+        "the newest witness message must be read back unchanged"
     );
     broker.close().await;
     other.close().await;
@@ -85,9 +85,10 @@ pub async fn the_newest_witness_is_seen_by_each_of_many_readers<H: BrokerHarness
     other.close().await;
 }
 
-/// Checks that the broker, which keeps a limited number of witness messages, always drops the
-/// oldest one, even while other processes read them. Of two processes that read at the same time,
-/// each may take some of the messages, and together they might put them back in the wrong order.
+/// A broker keeps a limited number of witness messages. Checks that it always drops the oldest one,
+/// even while processes read them. To read witness messages, a process may take them out of the
+/// queue and put them back. Two processes that do this at once might change the order of the
+/// messages.
 pub async fn the_newest_witness_outlives_its_readers<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let readers = [world.open().await, world.open().await, world.open().await];
@@ -101,7 +102,7 @@ pub async fn the_newest_witness_outlives_its_readers<H: BrokerHarness>(world: &H
         published.expect("published");
         let newest = async || sequences(&*broker).await.last().copied();
         eventually_is(
-            "the witness that was published last must be read",
+            "the broker must return the witness message that was published last",
             newest,
             |found| *found == Some(sequence),
         )

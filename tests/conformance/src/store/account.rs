@@ -29,8 +29,8 @@ fn receipts(first: u64, routes: &[RouteName], receipts: &[ReceiptId]) -> Accepte
     }
 }
 
-/// An age that no receipt reaches during a test, used as the time after which a receipt is
-/// overdue.
+/// A time longer than any test. It is used as the time after which a receipt is overdue, so no
+/// receipt becomes overdue.
 const LONG: Duration = Duration::from_secs(3_600);
 
 async fn read(store: &impl Ledger) -> Accounts {
@@ -49,12 +49,18 @@ pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
         vec![receipts(2, &[one(), two()], &[of(1), of(2)])],
     );
     store.account(&first).await.expect("written");
-    store.account(&first).await.expect("written again");
+    store
+        .account(&first)
+        .await
+        .expect("writing the same report again must succeed");
     let second = account(4, 4, false, vec![receipts(4, &[one()], &[of(3)])]);
     let (a, b) = tokio::join!(store.account(&second), other.account(&second));
     a.or(b)
         .expect("one of two concurrent writes of the same report must succeed");
-    store.account(&second).await.expect("written again");
+    store
+        .account(&second)
+        .await
+        .expect("writing the same report again must succeed");
     store
         .account(&account(5, 4, true, vec![]))
         .await
@@ -68,9 +74,8 @@ pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
     Store::close(&*other).await;
 }
 
-/// Checks that a receipt in an accept report is listed as open while it has no outcome. As soon as
-/// the receipt has an outcome, it is no longer listed, whether the outcome was written before the
-/// report or after it.
+/// Checks that a receipt in an accept report is listed as open while it has no outcome, and is no
+/// longer listed as soon as it has one. The outcome may be written before the report or after it.
 pub async fn reported_receipts_without_an_outcome_are_listed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (before, after, lost) = (
@@ -130,13 +135,13 @@ pub async fn a_sequence_gap_is_listed_until_it_is_filled<H: StoreHarness>(world:
     store
         .account(&account(4, 7, false, vec![]))
         .await
-        .expect("written again");
+        .expect("writing the same report again must succeed");
     assert_eq!(gaps().await, []);
     Store::close(&*store).await;
 }
 
-/// Checks that the oldest receipt without an outcome is listed for each route, however many
-/// receipts wait on another route.
+/// Checks that the list shows, for each route, the oldest receipt without an outcome, however many
+/// receipts wait on other routes.
 pub async fn what_waits_on_one_route_hides_nothing_of_another<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let of = |number| with_receipt("one", number).receipt;
@@ -161,10 +166,9 @@ pub async fn what_waits_on_one_route_hides_nothing_of_another<H: StoreHarness>(w
     Store::close(&*store).await;
 }
 
-/// Checks when a receipt without an outcome counts as passed, which means that it is probably lost.
-/// It counts as passed if a later receipt has had its outcome for longer than the time after which
-/// a receipt is overdue. Before that, the receipt without an outcome may only be waiting in a long
-/// queue.
+/// Checks when a receipt without an outcome counts as passed by a later receipt, and so is probably
+/// lost. The later receipt must have had its outcome for longer than the time after which a receipt
+/// is overdue. Before that, the receipt without an outcome may only be waiting in a long queue.
 pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     // `first` is the older receipt: receipt ids are ordered by time, and it has the lower id.
@@ -193,9 +197,9 @@ pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an ingest is listed when the store has receipts with sequence numbers that the
-/// ingest has not reported. The list says how many of the numbers below the highest one were never
-/// seen. An ingest that reported all its numbers, or that closed, is not listed.
+/// Checks that an ingest is listed when the store has receipts of it that no accept report of the
+/// ingest covers. The list also says how many sequence numbers are missing in the store below the
+/// highest one that it has. An ingest that reported all its numbers, or that closed, is not listed.
 pub async fn an_ingest_with_unreported_receipts_is_listed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = |number: u8| {
@@ -230,10 +234,10 @@ pub async fn an_ingest_with_unreported_receipts_is_listed<H: StoreHarness>(world
     Store::close(&*store).await;
 }
 
-/// Checks that a receipt which an operator wrote off (declared lost) is no longer listed as
-/// missing, is counted once as written off, and leaves one audit row. A receipt that has its
-/// outcome by then is not changed. Unreported sequence numbers that are written off count as
-/// reported.
+/// Checks that an operator can write a receipt off, which declares it lost. It is then no longer
+/// listed as missing, is counted once as written off, and leaves one audit row. If the receipt gets
+/// its outcome before that, the write-off does not change it. Sequence numbers that are written off
+/// count as reported.
 pub async fn what_is_lost_is_written_off_once<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (late, lost) = (of_number(1), ReceiptId::from_bytes([9; 16]));
@@ -247,7 +251,7 @@ pub async fn what_is_lost_is_written_off_once<H: StoreHarness>(world: &H) {
     done(&*store, &late).await;
     let write = async || {
         let written = store.write_off(&found.open, &found.gaps, "ann", "the disk burned");
-        written.await.expect("written off")
+        written.await.expect("the write-off must succeed")
     };
     assert_eq!(
         write().await,
@@ -257,7 +261,7 @@ pub async fn what_is_lost_is_written_off_once<H: StoreHarness>(world: &H) {
     assert_eq!(
         write().await,
         0,
-        "a second write-off of the same items must change nothing"
+        "a second write-off of the same receipts and numbers must change nothing"
     );
     let after = read(&*store).await;
     assert_eq!((after.open_count(), after.gaps.len()), (0, 0));

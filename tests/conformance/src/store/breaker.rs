@@ -12,9 +12,9 @@ use super::external::{Call, LONG, lease, lease_one, target, terms, try_lease};
 use crate::harness::{StoreHarness, one};
 use crate::{envelope, of_number};
 
-/// Checks two workers that want to make calls at the same moment while the breaker is half-open.
-/// Only one call may be made. When the target has answered this call, both workers may make calls
-/// again. The test waits while the breaker is open, which takes 5 seconds.
+/// Checks that only one of two workers may make a call while the breaker is half-open, if both try
+/// at the same moment. When the target has answered this call, both workers may make calls again.
+/// The test waits while the breaker is open, which takes 5 seconds.
 pub async fn one_call_probes_a_target_that_was_down<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let (target, granted) = (
@@ -91,7 +91,9 @@ pub async fn the_last_error_of_a_target_is_kept<H: StoreHarness>(world: &H) {
     ended.expect("recorded");
     let last = row().await;
     assert!(!last.is_in_trouble(), "{last:?}");
-    let last = last.last_error.expect("the last error must be kept");
+    let last = last
+        .last_error
+        .expect("the store must keep the last error of the target");
     assert_eq!(last.error, "no such host");
     assert!(last.at >= first.at, "{last:?} after {first:?}");
     assert_eq!(store.imbalances(10).await.expect("read"), []);

@@ -6,8 +6,8 @@ use super::{claim, done, finish, probe};
 use crate::harness::{StoreHarness, one, two};
 use crate::{another_body, envelope, of_number, with_receipt};
 
-/// The number of races between two claims of one event. The suite runs on two drivers, so one run
-/// of all tests has a thousand races.
+/// The number of races between two claims of one event. All tests run on two drivers, so a run of
+/// them has a thousand races.
 const RACES: u32 = 500;
 
 pub async fn the_first_claim_is_fresh<H: StoreHarness>(world: &H) {
@@ -26,7 +26,7 @@ pub async fn the_second_is_a_duplicate<H: StoreHarness>(world: &H) {
     assert_eq!(
         probe(&*store, &second).await,
         Claimed::Redelivered,
-        "the second receipt must have its outcome already"
+        "the store must know the second receipt and its outcome"
     );
     Store::close(&*store).await;
 }
@@ -103,8 +103,8 @@ pub async fn of_two_concurrent_claims_one_is_fresh<H: StoreHarness>(world: &H) {
         let run = async |store: &H::Store, receipt: u8| {
             let envelope = with_receipt(&event, receipt);
             let mut fresh = 0;
-            // Contention is a fault that the caller resolves by running the whole transaction
-            // again at once.
+            // The store reports contention as a fault. As a worker does, the test then runs the
+            // whole transaction again at once.
             let claimed = loop {
                 let mut tx = match store.begin().await {
                     Ok(tx) => tx,
@@ -148,7 +148,7 @@ pub async fn of_two_concurrent_claims_one_is_fresh<H: StoreHarness>(world: &H) {
     Store::close(&*right).await;
 }
 
-/// Checks that two batches with the same events in opposite orders do not deadlock, because the
+/// Checks two batches with the same events in opposite orders. They do not deadlock, because the
 /// store takes the claims of a batch in the order of their keys.
 pub async fn opposite_orders_do_not_deadlock<H: StoreHarness>(world: &H) {
     let (left, right) = (world.open().await, world.open().await);
@@ -165,7 +165,7 @@ pub async fn opposite_orders_do_not_deadlock<H: StoreHarness>(world: &H) {
             let claimed = store
                 .claim(&mut tx, &one(), &borrowed)
                 .await
-                .expect("no deadlock");
+                .expect("the two transactions must not deadlock");
             let settled: Vec<_> = envelopes
                 .iter()
                 .zip(&claimed)

@@ -8,8 +8,9 @@ use super::{DEAD, LATER, claim, done, fail, finish};
 use crate::harness::StoreHarness;
 use crate::{another_body, envelope, of_number, with_receipt};
 
-/// The number of random histories of dead letters that are tested. Each history has `STEPS` steps.
+/// The number of random histories of dead letters that are tested.
 const HISTORIES: u64 = 4;
+/// The number of changes in each history.
 const STEPS: usize = 24;
 
 /// Returns the next step of a random history, as a number below eight. The generator
@@ -21,9 +22,9 @@ fn step(seed: &mut u64) -> usize {
     usize::try_from(*seed % 8).expect("small")
 }
 
-/// Checks that every way to count the dead letters that wait for a decision finds the same number
-/// after each step of a random history of failures, conflicts, discards and restores. A conflict is
-/// stored as a dead letter, so it counts.
+/// Checks that there is one count of the dead letters that wait for a decision. Each step of a
+/// random history makes a failure, a conflict, a discard or a restore. After each step, all ways to
+/// count must find the same number. A conflict counts, because it is stored as a dead letter.
 pub async fn dead_letters_have_one_count<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (mut number, mut conflicts) = (0, 0);
@@ -102,7 +103,7 @@ async fn all_agree(store: &impl Ledger) {
     ];
     assert_eq!(
         numbers, [counted; 3],
-        "the list, the groups and the backlog must have the same count"
+        "the list, the groups and the backlog must count the same number of dead letters"
     );
 }
 

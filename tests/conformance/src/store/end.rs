@@ -1,8 +1,7 @@
-//! The promises of a store for programs that read along: they read the ends of all events, page by
-//! page, as the ends are stored.
+//! The promises of a store for programs that read the ends of all events, page by page.
 //!
-//! Other tests use the same server at the same time. On PostgreSQL, an end cannot be read while an
-//! older transaction of another test is open. So each case waits until it reads its last end.
+//! Other tests use the same server at the same time. On PostgreSQL, an end can be read only when no
+//! older transaction is open. So each case waits until it reads its last end.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,11 +21,12 @@ use super::{DEAD, LATER, NOW, claim, done, fail, failure, finish};
 use crate::harness::{StoreHarness, one, two};
 use crate::{envelope, of_number, with_receipt};
 
-/// The longest wait for an end. Another test may keep a transaction open for a minute meanwhile.
+/// The longest wait for an end. Another test may have a transaction open for a minute.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// How many workers work at the same time, and how many events each of them processes.
+/// How many workers work at the same time.
 const WORKERS: usize = 4;
+/// How many events each worker processes.
 const EVENTS: usize = 25;
 
 async fn page(
@@ -50,7 +50,7 @@ pub(super) async fn read_until(
 ) -> Vec<EndRow> {
     let mut read: Vec<EndRow> = Vec::new();
     let mut after = None;
-    within(PATIENCE, "the last end must be read", async || {
+    within(PATIENCE, "every end must be read", async || {
         let page = page(store, after.as_ref(), route, limit).await;
         assert!(page.rows.len() <= limit as usize, "{page:?}");
         after = page.next.or(after.take());
@@ -70,7 +70,7 @@ async fn read_all<S: Store + Ledger>(store: &S) -> Vec<EndRow> {
     let last = envelope("the last one");
     done(store, &last).await;
     let mut read = read_until(store, None, 100, &last.event).await;
-    read.pop().expect("the last end must have been read");
+    read.pop().expect("the read ends must include the last one");
     read
 }
 
@@ -117,8 +117,8 @@ fn redo(event: &str, attempt: u32) -> Envelope {
     }
 }
 
-/// Checks that the ends of consecutive transactions are read in the order of the commits, whatever
-/// the length of a page, and that each page continues after the last end of the previous page.
+/// Checks that the ends of consecutive transactions are read in the order of the commits. Pages may
+/// have any length, and each page starts after the last end of the page before it.
 pub async fn ends_are_read_in_the_order_of_commits<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let names = ["d", "a", "e", "b", "c"];
@@ -150,8 +150,8 @@ pub async fn ends_are_read_in_the_order_of_commits<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that what has not ended has no end: an event that waits for a retry, one whose
-/// transaction was rolled back, one that was withdrawn, and further receipts of an event.
+/// Checks that these have no end: an event that waits for a retry, an event whose transaction was
+/// rolled back, an event that was withdrawn, and further receipts of an event that has an end.
 pub async fn only_what_ended_has_an_end<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     fail(&*store, &envelope("waits"), 1, LATER).await;
@@ -178,8 +178,8 @@ pub async fn only_what_ended_has_an_end<H: StoreHarness>(world: &H) {
 }
 
 /// Checks that an event gets a further end when its dead letter is discarded, when the discard is
-/// reverted, and when the event ends again after a replay. The round of an end is the number of its
-/// first attempt, so it is 1 as long as no earlier round counted an attempt.
+/// reverted, and when the event ends again after a replay. A round has the number of its first
+/// attempt, so it is 1 as long as no earlier round has counted an attempt.
 pub async fn a_dead_letter_ends_again<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let invalid = envelope("invalid");
@@ -249,8 +249,8 @@ pub async fn undecodable_bytes_have_an_end<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an event whose handler has committed the transaction has no end until it is recorded
-/// as orphaned, although its claim is stored as done.
+/// Checks an event whose handler has committed the transaction. Its claim is stored as done, but
+/// the event has no end until it is recorded as orphaned.
 pub async fn an_orphan_ends_as_dead_only<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let orphan = envelope("orphan");
@@ -300,7 +300,7 @@ pub async fn workers_at_once_are_read_along_completely<H: StoreHarness>(world: &
         done(&*store, &envelope("the last one")).await;
     };
     let ((), mut read) = tokio::join!(finished, reader);
-    read.pop().expect("the last end must have been read");
+    read.pop().expect("the read ends must include the last one");
     assert!(
         read.is_sorted_by(|a, b| position(a) < position(b)),
         "{read:?}"
@@ -327,8 +327,8 @@ async fn work_at_once<H: StoreHarness>(store: &Arc<H::Store>) {
     tokio::join!(worker(0), worker(1), worker(2), worker(3));
 }
 
-/// Checks that a reader of one route gets only the ends of this route, and that its cursor can be
-/// used to read another route or all routes.
+/// Checks that a reader of one route gets only the ends of this route. Its cursor can then be used
+/// to read on another route or on all routes.
 pub async fn ends_of_one_route_are_read_past_others<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done_on(&*store, &two(), &envelope("first")).await;
@@ -346,12 +346,12 @@ pub async fn ends_of_one_route_are_read_past_others<H: StoreHarness>(world: &H) 
     assert_eq!(rest.rows.len(), 30);
     let all = page(&*store, Some(first), None, 100).await;
     assert_eq!(all.rows.len(), 31);
-    assert_eq!(rest.next, all.next, "the cursor must pass the other routes");
+    assert_eq!(rest.next, all.next, "both pages must end at the same place");
     Store::close(&*store).await;
 }
 
 /// Checks that a cursor is refused if the store does not have the end that it names, as after a
-/// restore to an older state, or if it belongs to an earlier incarnation of the store.
+/// restore from a backup. It is also refused if it belongs to an earlier incarnation of the store.
 pub async fn a_cursor_of_another_store_is_refused<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;

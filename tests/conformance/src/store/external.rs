@@ -42,10 +42,10 @@ pub(super) fn terms(target: &TargetName, length: Duration) -> LeaseTerms<'_> {
 }
 
 pub(super) fn some(number: u32) -> NonZeroU32 {
-    NonZeroU32::new(number).expect("not zero")
+    NonZeroU32::new(number).expect("the number must not be zero")
 }
 
-/// A claimed event, and what the store answered when a lease of the event was requested.
+/// A claimed event, and what the store answered when a worker requested a lease of it.
 #[derive(Debug, Clone)]
 pub(super) struct Call {
     pub envelope: Envelope,
@@ -58,7 +58,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Returns the end of the call with this result. The target has answered the call.
+    /// Returns the end of this call with the given result. The target has answered the call.
     pub fn end(&self, result: CallResult) -> CallEnd {
         self.answered(result, TargetAnswer::Answered)
     }
@@ -176,7 +176,10 @@ pub(super) async fn lease<S: Store>(
 /// Leases one event.
 pub(super) async fn lease_one<S: Store>(store: &S, envelope: &Envelope, length: Duration) -> Call {
     let calls = lease(store, &[envelope], terms(&target(), length)).await;
-    calls.into_iter().next().expect("one call")
+    calls
+        .into_iter()
+        .next()
+        .expect("one envelope must give one call")
 }
 
 pub(super) fn redo(event: &str, attempt: u32) -> Envelope {

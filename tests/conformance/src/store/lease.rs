@@ -60,7 +60,9 @@ pub async fn a_lease_is_committed_with_its_claim<H: StoreHarness>(world: &H) {
         (1, "retrying")
     );
     assert_eq!((seen.retries.len(), seen.retries[0].attempt), (1, 1));
-    let deferred = seen.retries[0].deferred.expect("it is leased");
+    let deferred = seen.retries[0]
+        .deferred
+        .expect("a leased event must be deferred");
     assert_eq!(deferred.reason, DeferReason::Leased);
     assert_eq!(seen.retries[0].target.as_ref(), Some(&target));
     let length = seen.retries[0].not_before.since(deferred.since);
@@ -72,7 +74,7 @@ pub async fn a_lease_is_committed_with_its_claim<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that no message of a leased event starts a second call while the lease lasts.
+/// Checks that no further message of a leased event starts another call while the lease lasts.
 pub async fn a_leased_event_waits_and_its_copies_are_not_granted<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     lease_one(&*store, &envelope("a"), LONG).await;
@@ -107,8 +109,8 @@ async fn defer<S: Store>(store: &S, envelope: &Envelope, attempt: u32) -> Deferr
     store.defer(&deferral).await.expect("answered")
 }
 
-/// Checks that an event is due again for the same attempt when the time of its lease is over, and
-/// that its next lease has a higher epoch.
+/// Checks that the same attempt of an event is due again when the time of its lease is over. The
+/// next lease of the event has a higher epoch.
 pub async fn a_lease_that_ended_is_granted_under_a_higher_epoch<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     lease_one(&*store, &envelope("a"), ENDED).await;
@@ -144,8 +146,8 @@ pub async fn a_lease_is_not_hurried<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an event gets no further lease after several leases of one attempt have ended
-/// without an outcome. A failed attempt is an outcome of its call. A deferral by the worker is not.
+/// Checks that an attempt gets no further lease after several leases of it have ended without an
+/// outcome. The failure of a call is an outcome of its lease. A deferral by the worker is not.
 pub async fn an_attempt_without_outcomes_is_lost<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     lease_one(&*store, &envelope("a"), ENDED).await;
@@ -184,8 +186,8 @@ pub async fn an_attempt_without_outcomes_is_lost<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that all workers together have no more calls in flight than the target allows, both when
-/// they take leases one after the other and when two workers take leases at the same moment.
+/// Checks that all workers together have no more calls in flight than the target allows. They take
+/// leases one after the other, and also two workers at the same moment.
 pub async fn calls_in_flight_are_limited_across_workers<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let target = target();
@@ -242,8 +244,8 @@ pub async fn calls_in_flight_are_limited_across_workers<H: StoreHarness>(world: 
     Store::close(&*store).await;
 }
 
-/// Checks that a claim stays when its event is refused a lease. The claim can then be settled, or
-/// it can be withdrawn as if it had never been made.
+/// Checks that an event which is refused a lease keeps its claim. The claim can then be settled. It
+/// can also be withdrawn, as if it had never been made.
 pub async fn a_refused_lease_leaves_the_claim<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let target = target();
@@ -337,8 +339,8 @@ pub async fn an_ended_transaction_leases_nothing<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks what is stored when the taking of a lease is cancelled at any point, also during the
-/// commit: the whole lease, or nothing.
+/// Cancels the taking of a lease at every point, also during the commit. Checks that the store then
+/// has the whole lease or nothing of it.
 pub async fn a_lease_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let target = target();

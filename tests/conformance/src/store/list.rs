@@ -25,8 +25,8 @@ fn moment(seconds: u64) -> Timestamp {
     first.saturating_add(Duration::from_secs(seconds))
 }
 
-/// Checks that every page of a list starts where the page before it ended. Nothing is listed twice
-/// or left out, even where many events have the same time and others are added meanwhile.
+/// Checks that each page of a list starts where the page before it ended. No event is listed twice
+/// or left out, although many events have the same time and others are added meanwhile.
 pub async fn a_list_is_read_page_by_page<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..9 {
@@ -130,12 +130,12 @@ pub async fn a_filter_narrows_by_time_source_and_error<H: StoreHarness>(world: &
     assert_eq!((count(since(3)).await, count(until(0)).await), (0, 0));
     for (source, found) in [("provider", 3), ("other", 0)] {
         let filter = EventFilter {
-            source: Some(source.parse().expect("a name")),
+            source: Some(source.parse().expect("a valid name")),
             ..all()
         };
         assert_eq!(count(filter).await, found, "{source}");
         let filter = DeadFilter {
-            source: Some(source.parse().expect("a name")),
+            source: Some(source.parse().expect("a valid name")),
             ..DeadFilter::default()
         };
         let dead = store.dead_count(&filter).await.expect("read");
@@ -145,8 +145,8 @@ pub async fn a_filter_narrows_by_time_source_and_error<H: StoreHarness>(world: &
     Store::close(&*store).await;
 }
 
-/// Checks that a filter by time uses the time at which an event became a dead letter, by the
-/// store's clock.
+/// Checks a filter by time. It uses the time at which an event became a dead letter, by the clock
+/// of the store.
 async fn died_since_and_until(store: &impl Ledger) {
     let all = DeadFilter::default();
     let dead = store.dead_list(&all, 0, 10).await.expect("read");
@@ -181,7 +181,7 @@ pub async fn names_are_known_that_were_seen<H: StoreHarness>(world: &H) {
     assert_eq!(texts(&names.topics), ["provider.thing.happened"]);
     assert_eq!(texts(&names.routes), ["one"]);
     for (source, seen) in [("provider", true), ("closed", true), ("other", false)] {
-        let source = source.parse().expect("a name");
+        let source = source.parse().expect("a valid name");
         assert_eq!(
             has_seen(&*store, Name::Source(&source)).await,
             seen,
@@ -189,11 +189,11 @@ pub async fn names_are_known_that_were_seen<H: StoreHarness>(world: &H) {
         );
     }
     for (topic, seen) in [("provider.thing.happened", true), ("provider.thing", false)] {
-        let topic = topic.parse().expect("a topic");
+        let topic = topic.parse().expect("a valid topic");
         assert_eq!(has_seen(&*store, Name::Topic(&topic)).await, seen);
     }
     for (route, seen) in [("one", true), ("two", false)] {
-        let route: RouteName = route.parse().expect("a name");
+        let route: RouteName = route.parse().expect("a valid name");
         assert_eq!(has_seen(&*store, Name::Route(&route)).await, seen);
     }
     Store::close(&*store).await;

@@ -17,7 +17,7 @@ pub(super) fn versioned(of: &Envelope, key: u8, version: &str) -> VersionedEvent
     VersionedEvent {
         event: of.event,
         key: KeyDigest::from_bytes([key; 16]),
-        version: Version::from_stored(version).expect("a version"),
+        version: Version::from_stored(version).expect("a valid version"),
     }
 }
 
@@ -54,8 +54,8 @@ async fn apply<S: Store>(store: &S, of: &Envelope, key: u8, version: &str) -> Ve
     standing
 }
 
-/// Returns the filter that replays the given events if they are done, or all done events if
-/// `events` is empty.
+/// Returns the filter that replays these events if they are done. If `events` is empty, the filter
+/// replays all events that are done.
 pub(super) fn again(events: Vec<EventId>) -> ReplayFilter {
     ReplayFilter {
         route: one(),
@@ -90,8 +90,8 @@ pub async fn an_event_that_is_older_than_a_done_one_is_stale<H: StoreHarness>(wo
     Store::close(&*store).await;
 }
 
-/// Checks that the accounting, the lists and the ends show a stale event once, and that a second
-/// receipt of the event is a duplicate.
+/// Checks that a stale event is counted once in the accounting, and shown once in the lists and the
+/// ends. A second receipt of the event is a duplicate.
 pub async fn a_stale_event_is_counted_and_shown<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     apply(&*store, &envelope("new"), 1, "2").await;
@@ -218,7 +218,7 @@ pub async fn versions_are_per_key_and_route<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that the retry and the replay of an older event end as stale, and that its waiting
+/// Checks that an older event ends as stale when it is retried or replayed, and that its waiting
 /// receipts get the same outcome.
 pub async fn a_granted_attempt_can_be_stale<H: StoreHarness>(world: &H) {
     let store = world.open().await;
@@ -300,8 +300,8 @@ pub async fn a_withdrawn_event_leaves_its_key_as_it_was<H: StoreHarness>(world: 
     Store::close(&*store).await;
 }
 
-/// Checks that an event whose handler has committed the transaction by itself makes no other event
-/// stale.
+/// Checks an event whose handler has committed the transaction by itself. This event makes no other
+/// event stale.
 pub async fn an_orphan_raises_no_version<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let of = envelope("orphan");

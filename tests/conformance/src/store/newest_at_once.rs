@@ -20,15 +20,16 @@ use crate::{of_number, with_receipt};
 /// The number of races between two events of one key.
 const RACES: usize = 100;
 
-/// How many workers share the events of a run, and how many events these are.
+/// How many workers share the events of a run.
 const WORKERS: usize = 10;
+/// How many events the workers share.
 const EVENTS: usize = 60;
 
-/// For each key, the versions that were applied. A version is added while its transaction holds the
-/// lock of the key, so the versions are in the order of the commits.
+/// The versions that were applied to each key, in the order of the commits: a transaction adds its
+/// version while it holds the lock of the key.
 type Applied = Mutex<BTreeMap<u8, Vec<u32>>>;
 
-/// The handler for which transactions are opened: whether it is trusted, and whether it fails.
+/// The kind of a handler: whether it is trusted (`Handler::TRUSTED`), and whether it fails.
 #[derive(Clone, Copy)]
 struct OfHandler {
     is_trusted: bool,
@@ -103,7 +104,7 @@ async fn try_work<H: StoreHarness>(
             store.rollback(tx).await;
             return Ok(claimed);
         }
-        let mut applied = applied.lock().expect("not poisoned");
+        let mut applied = applied.lock().expect("the lock must not be poisoned");
         applied.entry(key).or_default().push(version);
     }
     let settled = [ReceiptOutcome {
@@ -116,7 +117,7 @@ async fn try_work<H: StoreHarness>(
         Err(error) => Err(error),
     };
     if ended.is_err() && is_done {
-        let mut applied = applied.lock().expect("not poisoned");
+        let mut applied = applied.lock().expect("the lock must not be poisoned");
         applied.entry(key).or_default().pop();
     }
     ended.map(|()| claimed)
@@ -135,9 +136,9 @@ async fn race<H: StoreHarness>(world: &H, handler: OfHandler) {
     let (left, right) = (world.open().await, world.open().await);
     for race in 0..RACES {
         let applied = Applied::default();
-        let key = u8::try_from(race).expect("few races");
+        let key = u8::try_from(race).expect("the number of a race must fit 8 bits");
         // The row of the key is stored before the race. Otherwise one worker would wait until the
-        // other one has inserted the row, and this wait alone would put the two in order.
+        // other one has inserted the row, and this wait would keep the two from racing.
         let first = of_number(1_000 + race);
         work::<H>(&left, &first, (key, 0), handler, &Applied::default()).await;
         let (older, newer) = (of_number(2 * race), of_number(2 * race + 1));
@@ -145,7 +146,7 @@ async fn race<H: StoreHarness>(world: &H, handler: OfHandler) {
             work::<H>(&left, &older, (key, 1), handler, &applied),
             work::<H>(&right, &newer, (key, 2), handler, &applied),
         );
-        let applied = applied.into_inner().expect("not poisoned");
+        let applied = applied.into_inner().expect("the lock must not be poisoned");
         let applied = applied.get(&key).map(Vec::as_slice);
         assert!(
             matches!(applied, Some([2] | [1, 2])),
@@ -181,7 +182,7 @@ pub async fn keys_in_opposite_orders_do_not_deadlock<H: StoreHarness>(world: &H)
             let claimed = store.claim(&mut tx, &one(), &all).await;
             claimed.expect("claimed");
             let standings = store.compare_versions(&mut tx, &one(), &events).await;
-            let standings = standings.expect("no deadlock");
+            let standings = standings.expect("the two transactions must not deadlock");
             assert_eq!(standings, [Current; 16]);
             let settled: Vec<ReceiptOutcome<'_>> = all
                 .iter()
@@ -212,7 +213,7 @@ struct Arriving {
 /// of its events.
 fn meant(number: usize) -> (u8, u32) {
     let key = u8::try_from(number % 3).expect("the number of a key must fit 8 bits");
-    let version = u32::try_from(number * 37 % EVENTS).expect("few events");
+    let version = u32::try_from(number * 37 % EVENTS).expect("a version must fit 32 bits");
     (key, version)
 }
 
@@ -232,7 +233,12 @@ pub async fn workers_at_once_leave_the_newest_of_each_key<H: StoreHarness>(world
     });
     let queue: Mutex<VecDeque<Arriving>> = Mutex::new(deliveries.collect());
     let applied = Applied::default();
-    let take = || queue.lock().expect("not poisoned").pop_front();
+    let take = || {
+        queue
+            .lock()
+            .expect("the lock must not be poisoned")
+            .pop_front()
+    };
     let shared = (&store, &queue, &applied, &take);
     let worker = |number: usize| async move {
         let (store, queue, applied, take) = shared;
@@ -246,8 +252,9 @@ pub async fn workers_at_once_leave_the_newest_of_each_key<H: StoreHarness>(world
             let (meant, handler) = (meant(number), OfHandler { is_trusted, fails });
             let claimed = work::<H>(store, &envelope, meant, handler, applied).await;
             if claimed == Claimed::Fresh && fails {
-                // If the failure was not recorded, the event was stale, or another receipt of the
-                // event has failed in the meantime. In these cases this receipt is delivered again.
+                // If the failure was recorded, its retry is delivered next. Otherwise the event was
+                // stale, or another receipt of it has failed in the meantime, and this receipt is
+                // delivered again.
                 let redo = match fail(&**store, &envelope, 1, NOW).await {
                     Recorded::Recorded => Some(Redo { attempt: 2 }),
                     Recorded::Superseded => None,
@@ -257,13 +264,16 @@ pub async fn workers_at_once_leave_the_newest_of_each_key<H: StoreHarness>(world
                     envelope: Envelope { redo, ..envelope },
                     fails: false,
                 };
-                queue.lock().expect("not poisoned").push_back(again);
+                queue
+                    .lock()
+                    .expect("the lock must not be poisoned")
+                    .push_back(again);
             }
         }
     };
     join_all((0..WORKERS).map(worker)).await;
     replay_all::<H>(&store, &applied).await;
-    let applied = applied.into_inner().expect("not poisoned");
+    let applied = applied.into_inner().expect("the lock must not be poisoned");
     for (key, versions) in &applied {
         assert!(versions.is_sorted(), "key {key}: {versions:?}");
         let of_key = (0..EVENTS).map(meant).filter(|it| it.0 == *key);

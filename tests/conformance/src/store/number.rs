@@ -19,11 +19,13 @@ async fn number<S: Store>(
         matches!(claimed[..], [Claimed::Fresh | Claimed::Granted { .. }]),
         "{claimed:?}"
     );
-    store.number(tx, route, &envelope.event).expect("a number")
+    store
+        .number(tx, route, &envelope.event)
+        .expect("a claimed event must have a number")
 }
 
 /// Checks that an event has the same number on each route, in each process, and for a retry. A
-/// transaction knows only the numbers of the events that it has claimed, each for its route.
+/// transaction knows the number of an event only on the route for which it has claimed the event.
 pub async fn an_event_keeps_its_number<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let mut tx = store.begin().await.expect("begun");
@@ -58,7 +60,8 @@ pub async fn an_event_keeps_its_number<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that numbers follow the order in which events are stored, across batches and routes.
+/// Checks that an event which is stored later has a higher number, in the same batch, in other
+/// batches and on other routes.
 pub async fn later_events_have_higher_numbers<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut highest = None;
@@ -69,7 +72,11 @@ pub async fn later_events_have_higher_numbers<H: StoreHarness>(world: &H) {
         let mut tx = store.begin().await.expect("begun");
         let claimed = store.claim(&mut tx, &two(), &envelopes).await;
         assert_eq!(claimed.expect("claimed"), [Claimed::Fresh; 5]);
-        let number = |it: &Envelope| store.number(&tx, &two(), &it.event).expect("a number");
+        let number = |it: &Envelope| {
+            store
+                .number(&tx, &two(), &it.event)
+                .expect("the event's number must be known")
+        };
         let numbers: std::collections::BTreeSet<_> = batch.iter().map(number).collect();
         assert_eq!(numbers.len(), 5, "each event must have a number of its own");
         assert!(

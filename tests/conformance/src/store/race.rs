@@ -51,10 +51,9 @@ pub(super) async fn work<H: StoreHarness>(
     Ok(claimed)
 }
 
-/// A test cancels an operation after no poll, after one poll, after two, and so on. When the
-/// operation has been completed this many times, the test has cancelled it at every point. One
-/// completion does not show that, because the operation does not need the same number of polls each
-/// time.
+/// How often an operation must be completed before a test has cancelled it at every point. The test
+/// cancels the operation after no poll, after one poll, after two, and so on. One completion is not
+/// enough, because the operation may need more polls the next time.
 pub(super) const COMPLETIONS: u32 = 8;
 
 /// Polls a future until it is ready, but at most `polls` times, and then drops it. Dropping it
@@ -77,8 +76,8 @@ pub(super) async fn poll_so_often<T>(future: impl Future<Output = T>, polls: u32
 }
 
 /// H8: drops the future of a unit of work at each point where it waits, also during settling and
-/// commit. Checks that the next unit of work has a usable connection, and that no effect happens
-/// twice.
+/// commit. Checks that the next unit of work gets a usable connection, and that each event has one
+/// effect.
 pub async fn a_unit_of_work_cut_anywhere_has_one_effect<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut cut = 0;
@@ -94,8 +93,8 @@ pub async fn a_unit_of_work_cut_anywhere_has_one_effect<H: StoreHarness>(world: 
         let after = work::<H>(&store, &envelope(&next), &next).await;
         assert_eq!(after.expect("worked"), Claimed::Fresh);
         assert_eq!(world.effects(&next).await, 1, "after {polls} polls");
-        // The commit may have succeeded although its future was dropped. When the same work is
-        // done again, the claim shows whether it had succeeded.
+        // The commit may have succeeded although its future was dropped. So the same work is done
+        // again, and the claim shows whether the commit had succeeded.
         let again = work::<H>(&store, &unit, &key).await.expect("worked");
         assert!(
             matches!(again, Claimed::Fresh | Claimed::Redelivered),
@@ -162,8 +161,8 @@ pub async fn a_busy_lock_is_contention<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a failure which two processes record at the same time counts once, and that of two
-/// messages of one retry only one runs the handler.
+/// Checks that a failure counts once if two processes record it at the same time. If a retry has
+/// two messages, only one of them runs the handler.
 pub async fn two_processes_at_once_count_once<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     for number in 0..20 {
@@ -201,7 +200,7 @@ pub async fn two_processes_at_once_count_once<H: StoreHarness>(world: &H) {
 pub(super) async fn requeued<S: Store>(store: &S) -> Vec<Envelope> {
     let taker = Taker::default();
     store.requeue_due(100, &taker).await.expect("requeued");
-    taker.0.into_inner().expect("no panic")
+    taker.0.into_inner().expect("the lock must not be poisoned")
 }
 
 /// A publisher that records every retry it is given, and confirms its publish.
@@ -211,7 +210,7 @@ struct Taker(Mutex<Vec<Envelope>>);
 #[async_trait]
 impl Republish for Taker {
     async fn republish(&self, due: &DueRetry) -> bool {
-        let mut taken = self.0.lock().expect("no panic");
+        let mut taken = self.0.lock().expect("the lock must not be poisoned");
         taken.push(due.envelope.clone());
         true
     }
@@ -230,7 +229,10 @@ struct Looking<'a, S> {
 impl<S: Ledger> Republish for Looking<'_, S> {
     async fn republish(&self, due: &DueRetry) -> bool {
         let marked = is_marked(self.elsewhere, &due.envelope).await;
-        self.marked.lock().expect("no panic").push(marked);
+        self.marked
+            .lock()
+            .expect("the lock must not be poisoned")
+            .push(marked);
         match self.confirms {
             Some(confirms) => confirms,
             None => std::future::pending().await,
@@ -260,8 +262,9 @@ pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H
             confirms,
             marked: Mutex::default(),
         };
-        // The check is repeated: a scheduler whose future was dropped in an earlier check may hold
-        // the lock of the retry's row for a moment longer, and a locked retry is skipped.
+        // The check is repeated. The future that an earlier check has dropped may leave a
+        // transaction that holds the lock of the retry for a moment longer, and a locked retry is
+        // skipped.
         let took = async || {
             // A publish that never returns is cancelled after a short time. The other publishes
             // return by themselves.
@@ -270,7 +273,11 @@ pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H
                 None => Duration::from_millis(300),
             };
             let _ = tokio::time::timeout(patience, store.requeue_due(10, &looking)).await;
-            looking.marked.lock().expect("no panic").len()
+            looking
+                .marked
+                .lock()
+                .expect("the lock must not be poisoned")
+                .len()
         };
         eventually_is(
             "the scheduler must give the due retry to the publisher",
@@ -278,7 +285,10 @@ pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H
             |taken| *taken > 0,
         )
         .await;
-        let marked = looking.marked.into_inner().expect("no panic");
+        let marked = looking
+            .marked
+            .into_inner()
+            .expect("the lock must not be poisoned");
         assert!(
             !marked.contains(&true),
             "the retry must not be marked before its publish is confirmed"
@@ -299,7 +309,7 @@ pub async fn a_retry_comes_when_it_is_due<H: StoreHarness>(world: &H) {
     fail(&*store, &envelope("a"), 1, Then::Retry { after }).await;
     let due = async || requeued(&*store).await;
     let due = eventually_is("the retry must become due", due, |due| !due.is_empty()).await;
-    // The clock of the database may be adjusted during the wait, so 50 ms of tolerance are added.
+    // The clock of the database may be adjusted during the wait. So the retry may be 50 ms early.
     let waited = began.elapsed() + Duration::from_millis(50);
     assert!(
         waited >= after,

@@ -17,7 +17,7 @@ use crate::harness::{StoreHarness, one, two};
 pub(super) fn filter(route: RouteName) -> ReplayFilter {
     ReplayFilter {
         route,
-        topics: vec!["provider.#".parse().expect("a pattern")],
+        topics: vec!["provider.#".parse().expect("a valid topic pattern")],
         conditions: Vec::new(),
         again: true,
         events: Vec::new(),
@@ -56,7 +56,8 @@ pub async fn a_done_event_is_replayed_in_a_new_round<H: StoreHarness>(world: &H)
     done(&*store, &envelope("a")).await;
     let page = replay(&*store, &filter(one())).await;
     assert_eq!((page.counts.again, page.counts.replayed()), (1, 1));
-    // After the replay the event is not done any more, and a second replay finds it waiting.
+    // After the replay, the event waits for its next run and is not done any more. A second replay
+    // counts it as waiting, and does not replay it.
     let books = store.books().await.expect("read");
     assert_eq!((books[0].done, books[0].retrying), (0, 1));
     let page = replay(&*store, &filter(one())).await;
@@ -118,7 +119,7 @@ pub async fn only_what_is_done_or_new_is_replayed<H: StoreHarness>(world: &H) {
         Recorded::Recorded
     );
     let other = ReplayFilter {
-        topics: vec!["other.#".parse().expect("a pattern")],
+        topics: vec!["other.#".parse().expect("a valid topic pattern")],
         ..filter(one())
     };
     let counts = ReplayCounts {
@@ -151,9 +152,9 @@ pub async fn only_what_is_done_or_new_is_replayed<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an event is replayed only if it matches every field of the filter, and that its time
-/// is the arrival of its first receipt. Undecodable bytes, which have no receipt, are never
-/// replayed.
+/// Checks that an event is replayed only if it matches every field of the filter. The time of an
+/// event is the time at which its first receipt arrived. Undecodable bytes have no receipt, and are
+/// never replayed.
 pub async fn a_replay_takes_what_its_filter_selects<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let early = envelope("early");
@@ -162,7 +163,7 @@ pub async fn a_replay_takes_what_its_filter_selects<H: StoreHarness>(world: &H) 
         received_at: later,
         ..envelope("late")
     };
-    let source: SourceName = "another".parse().expect("a name");
+    let source: SourceName = "another".parse().expect("a valid name");
     let other = Envelope {
         topic: Topic::of(&source, Some("thing.happened")),
         source: source.clone(),
@@ -247,7 +248,8 @@ pub async fn a_replay_of_events_is_audited<H: StoreHarness>(world: &H) {
             one()
         );
         let row = audits.iter().find(|row| row.subject == subject);
-        let row = row.unwrap_or_else(|| panic!("no row {subject}: {audits:?}"));
+        let row =
+            row.unwrap_or_else(|| panic!("the audit must have a row for {subject}: {audits:?}"));
         assert_eq!((&*row.actor, &*row.action), ("ann", "event.replay"));
     }
     Store::close(&*store).await;

@@ -9,8 +9,9 @@ use super::replay::{filter, replay};
 use crate::envelope;
 use crate::harness::{StoreHarness, one, two};
 
-/// Checks that the conditions of a route decide which of the events that it never had are replayed.
-/// Events that are done on the route are replayed whether or not they satisfy the conditions.
+/// Checks that the conditions of a route select which events are replayed among those that the
+/// route never had. Events that are done on the route are replayed even if they do not satisfy the
+/// conditions.
 pub async fn a_route_is_fed_what_its_conditions_select<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for (event, body) in [
@@ -25,7 +26,7 @@ pub async fn a_route_is_fed_what_its_conditions_select<H: StoreHarness>(world: &
         done(&*store, &event).await;
     }
     let gold = Condition {
-        pointer: "/level".parse().expect("a pointer"),
+        pointer: "/level".parse().expect("a valid JSON pointer"),
         test: Test::OneOf(vec![Literal::String("gold".to_owned())]),
     };
     let never = ReplayFilter {

@@ -31,7 +31,7 @@ impl Taker {
     }
 
     fn envelopes(&self) -> Vec<Envelope> {
-        let taken = self.taken.lock().expect("no panic");
+        let taken = self.taken.lock().expect("the lock must not be poisoned");
         taken.iter().map(|due| due.envelope.clone()).collect()
     }
 }
@@ -39,7 +39,10 @@ impl Taker {
 #[async_trait]
 impl Republish for Taker {
     async fn republish(&self, due: &DueRetry) -> bool {
-        self.taken.lock().expect("no panic").push(due.clone());
+        self.taken
+            .lock()
+            .expect("the lock must not be poisoned")
+            .push(due.clone());
         self.confirms
     }
 
@@ -78,13 +81,13 @@ pub async fn a_retry_is_not_due_early<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that retries of a route without a queue (the route was removed from the config) keep
-/// waiting, and do not delay retries of other routes.
+/// Checks a route that has no queue, because it was removed from the config. Its retries keep
+/// waiting, and do not delay the retries of other routes.
 pub async fn a_retry_of_a_route_without_a_queue_delays_no_other<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     fail(&*store, &envelope("a"), 1, NOW).await;
     let only = |route: &str| Taker {
-        routes: Some(vec![route.parse().expect("a name")]),
+        routes: Some(vec![route.parse().expect("a valid name")]),
         ..Taker::new(true)
     };
     let others = only("others");

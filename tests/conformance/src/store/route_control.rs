@@ -27,9 +27,9 @@ async fn change<S: Ledger>(store: &S, scope: &RouteScope, change: &RouteChange, 
     changed.expect("changed")
 }
 
-/// Checks that a pause is committed with its operator, reason and audit row, that other processes
-/// read it, and that it stays until it is resumed. A change that alters nothing leaves no audit
-/// row.
+/// Checks that a pause is committed with its operator, reason and audit row. Other processes read
+/// the pause, and it lasts until an operator resumes the route. A change that alters nothing leaves
+/// no audit row.
 pub async fn a_pause_is_kept_until_it_is_resumed<H: StoreHarness>(world: &H) {
     let (store, other) = (world.open().await, world.open().await);
     let scope = RouteScope::One(one());
@@ -45,7 +45,7 @@ pub async fn a_pause_is_kept_until_it_is_resumed<H: StoreHarness>(world: &H) {
     assert_eq!((found, &*why.by), (&scope, "ann"));
     assert_eq!(
         why.why, "the bank\\u{0}is down",
-        "the reason must be storable"
+        "the reason of a pause must be escaped to be stored"
     );
     assert!(!read.is_paused(&two()));
     assert!(change(&*other, &scope, &resume, "bob").await);
@@ -69,8 +69,9 @@ pub async fn a_pause_is_kept_until_it_is_resumed<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a pause of all routes pauses every route. Resuming all routes does not end the pause
-/// of a single route, and resuming one route does not end the pause of all routes.
+/// Checks that a pause of all routes pauses each route, and is separate from the pause of one
+/// route: resuming all routes does not end the pause of one, and resuming one route does not end
+/// the pause of all.
 pub async fn a_pause_of_all_routes_is_apart_from_that_of_one<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let scope = RouteScope::One(one());
@@ -89,12 +90,12 @@ pub async fn a_pause_of_all_routes_is_apart_from_that_of_one<H: StoreHarness>(wo
     Store::close(&*store).await;
 }
 
-/// Checks that limits are read as they were set, that a change of one limit does not change the
-/// other one, and that neither a pause nor a resume changes limits.
+/// Checks that a limit is read as it was set. A change of one limit does not change the other one,
+/// and a pause or a resume changes none.
 pub async fn limits_of_a_route_are_kept<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let scope = RouteScope::One(one());
-    let rate: EventRate = "0.125/s".parse().expect("a rate");
+    let rate: EventRate = "0.125/s".parse().expect("a valid rate");
     let limits = async || {
         let read = Store::route_controls(&*store).await.expect("read");
         read.limits_of(&one())
@@ -107,7 +108,7 @@ pub async fn limits_of_a_route_are_kept<H: StoreHarness>(world: &H) {
     let set = limit(LimitChange::Set(rate), LimitChange::Keep);
     assert!(change(&*store, &scope, &set, "ann").await);
     assert!(!change(&*store, &scope, &set, "ann").await);
-    let seven = NonZeroU32::new(7).expect("not zero");
+    let seven = NonZeroU32::new(7).expect("the number must not be zero");
     let set = limit(LimitChange::Keep, LimitChange::Set(seven));
     assert!(change(&*store, &scope, &set, "ann").await);
     let both = RouteLimits {
@@ -138,8 +139,8 @@ impl Republish for Unpaused {
     }
 }
 
-/// Checks that the due retry of a paused route stays due while the pause lasts, because a scheduler
-/// leaves out paused routes, and that it is published after the pause.
+/// Checks that the retry of a paused route stays due during the pause, because the scheduler gives
+/// no retries of paused routes to the publisher. After the pause the retry is published.
 pub async fn a_retry_of_a_paused_route_waits<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let scope = RouteScope::One(one());
@@ -161,8 +162,8 @@ pub async fn a_retry_of_a_paused_route_waits<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a receipt on a paused route does not count as passed by later receipts, which would
-/// mean that it is probably lost. It counts as passed only when the pause has been over for longer
+/// Checks when a receipt that waits on a paused route counts as passed by later receipts, and so as
+/// probably lost. During the pause it does not. It does when the pause has been over for longer
 /// than the time after which a receipt is overdue.
 pub async fn what_waits_on_a_paused_route_is_not_passed<H: StoreHarness>(world: &H) {
     let store = world.open().await;

@@ -85,7 +85,7 @@ async fn narrowed(store: &impl Ledger, event: EventId, second: Timestamp) {
         ),
         (
             RetryFilter {
-                source: Some("other".parse().expect("a name")),
+                source: Some("other".parse().expect("a valid name")),
                 ..all.clone()
             },
             0,

@@ -11,8 +11,8 @@ use crate::harness::{StoreHarness, one};
 use crate::store::done;
 use crate::with_receipt;
 
-/// An age that no report reaches during a test, used as the time after which an ingest counts as
-/// unresponsive.
+/// A time longer than any test. It is used as the time without a report after which an ingest
+/// counts as unresponsive, so no ingest does.
 const LONG: Duration = Duration::from_secs(3_600);
 
 /// Builds an accept report with one receipt.
@@ -44,9 +44,9 @@ async fn published(store: &impl Store, found: &[Witness]) -> Witness {
     }
 }
 
-/// Checks that the store returns a new witness message to publish when something was reported
-/// since the last one. Until the broker's confirm is recorded, every process is given the same
-/// message to publish.
+/// Checks that the store returns a new witness message to publish when something was reported since
+/// the last one. Until the broker's confirm of this message is recorded, the store returns the same
+/// message to every process.
 pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
     let (store, other) = (world.open().await, world.open().await);
     let first = published(&*store, &[]).await;
@@ -55,7 +55,7 @@ pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
     assert_eq!(
         published(&*other, &[]).await,
         first,
-        "the first witness must be published again and again until it is confirmed"
+        "the store must return the first witness again until its confirm is recorded"
     );
     store.witness_confirmed(1).await.expect("recorded");
     let found = [first.clone()];
@@ -99,7 +99,7 @@ pub async fn a_store_behind_its_witness_is_found<H: StoreHarness>(world: &H) {
     let NextWitness::Mismatch(Mismatch::StoreBehind(behind)) =
         take(&*store, &[known.clone(), later.clone()]).await
     else {
-        panic!("expected a store that is behind its newest witness")
+        panic!("the store must report that it is behind the newest witness message")
     };
     assert_eq!((behind.store, behind.broker, behind.receipts), (1, 9, 600));
     assert_eq!(behind.from, known.at);
@@ -120,14 +120,13 @@ pub async fn a_store_behind_its_witness_is_found<H: StoreHarness>(world: &H) {
     assert_eq!(
         position.newest,
         Some(known),
-        "no new witness may be committed during a mismatch"
+        "the store must commit no new witness message during a mismatch"
     );
     Store::close(&*store).await;
 }
 
-/// Checks that an operator can accept a mismatch of store and broker. The mismatch then ends as
-/// soon as the next witness message is published. It stays listed in the audit and among the
-/// accepted restores.
+/// Checks that an operator can accept a mismatch of store and broker. The mismatch ends when the
+/// next witness message is published. It stays in the audit and in the list of accepted restores.
 pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let known = published(&*store, &[]).await;
@@ -136,7 +135,7 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
     let mut later = known.clone();
     later.sequence = 9;
     let NextWitness::Mismatch(mismatch) = take(&*store, &[later.clone()]).await else {
-        panic!("expected a store that is behind its newest witness")
+        panic!("the store must report that it is behind the newest witness message")
     };
     let accepted = store.accept_restore(&mismatch, "ann", "the disk burned");
     let fresh = accepted.await.expect("accepted");
@@ -147,7 +146,7 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
             take(&*store, &[later.clone()]).await,
             NextWitness::Mismatch(_)
         ),
-        "the mismatch must last until the new witness is published"
+        "the mismatch of store and broker must last until the new witness is published"
     );
     let held = [later, fresh.clone()];
     assert_eq!(take(&*store, &held).await, NextWitness::Publish(fresh));
@@ -175,9 +174,9 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
     Store::close(&*store).await;
 }
 
-/// Checks that an ingest is listed when its reports stop and it has sent no closing report, which
-/// is the last report of an ingest that ends in order. The ingest stays listed until it sends a
-/// closing report or another report.
+/// Checks that an ingest is listed when its reports stop and it has sent no closing report, the
+/// last report of an ingest that ends in order. It stays listed until it sends another report or a
+/// closing report.
 pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (open, closed) = (INSTANCE, InstanceId::from_bytes([6; 16]));
@@ -201,7 +200,7 @@ pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarne
         },
     ] = found[..]
     else {
-        panic!("expected exactly one entry: {found:?}")
+        panic!("expected exactly one ingest without reports: {found:?}")
     };
     assert_eq!((instance, reported), (open, 2));
     store
@@ -212,10 +211,9 @@ pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarne
     Store::close(&*store).await;
 }
 
-/// Checks that a receipt whose sequence number is above the last number of its ingest's closing
-/// report is an imbalance, because a closed ingest assigns no more numbers. While the ingest is
-/// open, a receipt above its last report is no imbalance, because the ingest will report that
-/// number later.
+/// Checks a receipt whose sequence number is above the last number that its ingest reported. If the
+/// ingest is closed, the receipt is an imbalance, because a closed ingest assigns no more numbers.
+/// If the ingest is open, the receipt is none, because the ingest will report the number later.
 pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut event = with_receipt("late", 1);
@@ -224,8 +222,8 @@ pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(w
     let mut reported = account(event.instance, 1, false);
     store.account(&reported).await.expect("written");
     assert_eq!(store.imbalances(10).await.expect("read"), []);
-    // The ingest reported number 3 as void, because the confirm came too late. But the broker had
-    // stored the message, so its receipt reached the store.
+    // The ingest reported number 3 as void, because the confirm of the broker came too late. But
+    // the broker had stored the message, so the receipt with number 3 reached the store.
     (reported.first, reported.last, reported.accepted) = (2, 3, Vec::new());
     store.account(&reported).await.expect("written");
     (reported.first, reported.last, reported.closing) = (4, 3, true);
@@ -236,10 +234,13 @@ pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(w
     done(&*store, &beyond).await;
     let found = store.imbalances(10).await.expect("read");
     let [one] = &found[..] else {
-        panic!("expected exactly one entry: {found:?}")
+        panic!("expected exactly one imbalance: {found:?}")
     };
     assert_eq!(one.event, Some(beyond.event));
-    assert!(one.what.contains("closed with number 3"), "{one:?}");
+    assert!(
+        one.what.contains("its ingest closed with number 3"),
+        "{one:?}"
+    );
     Store::close(&*store).await;
 }
 
@@ -255,7 +256,7 @@ pub async fn one_number_of_two_receipts_is_an_imbalance<H: StoreHarness>(world: 
     done(&*store, &second).await;
     let found = store.imbalances(10).await.expect("read");
     let [one] = &found[..] else {
-        panic!("expected exactly one entry: {found:?}")
+        panic!("expected exactly one imbalance: {found:?}")
     };
     assert!(
         one.what.contains("another receipt has the number"),

@@ -82,7 +82,7 @@ impl Broker for Recorder {
     ) -> Result<Box<dyn Subscription>, Fault> {
         Err(Fault::plain(
             FaultKind::Unavailable,
-            "subscribe to a recorder",
+            "subscribe to a queue of the recorder",
         ))
     }
 
@@ -112,7 +112,7 @@ impl Connections {
             .build()
             .expect("building a single-threaded runtime");
         let key = Key::new("k", None, b"a-key-of-many-bytes-for-begini".to_vec());
-        let key = key.expect("the key of the target must be long enough");
+        let key = key.expect("the signing key must be long enough");
         let source = Source {
             name: "begini".parse().expect("a name"),
             scheme: Preset::Begini.scheme(),

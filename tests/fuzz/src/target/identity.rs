@@ -70,10 +70,10 @@ impl Target for Identities {
         };
         let again = scan(&document.canonical, &self.pointers).map_err(|error| error.to_string())?;
         if again.canonical != document.canonical {
-            return Err("scanning the canonical text gives another canonical text".to_owned());
+            return Err("the canonical text changes when it is scanned again".to_owned());
         }
         if again.extracts != document.extracts {
-            return Err("scanning the canonical text gives other fields than the body".to_owned());
+            return Err("the canonical text does not have the same fields as the body".to_owned());
         }
         let pointers: Vec<&Pointer> = self.pointers.iter().collect();
         let digested = digest_json(&Digester::Plain, input, &pointers, &Conditions::default())

@@ -114,7 +114,9 @@ impl Target for Signatures {
             Bytes::copy_from_slice(body),
             self.now,
         ) {
-            Ok(verified) if verified.body() != body => Err("another body verified".to_owned()),
+            Ok(verified) if verified.body() != body => {
+                Err("the verified body is not the body of the request".to_owned())
+            }
             Ok(_) if !self.signed.contains(&(name, body.to_vec())) => {
                 Err(format!("an unsigned body verified as {name}"))
             }

@@ -31,10 +31,10 @@ impl Target for Scripts {
         };
         let joined: String = split.iter().map(|piece| piece.text).collect();
         if joined != text {
-            return Err("the pieces, joined, are not the text".to_owned());
+            return Err("the joined pieces are not the SQL text".to_owned());
         }
         if split.iter().any(|piece| piece.text.is_empty()) {
-            return Err("a piece is empty".to_owned());
+            return Err("a piece of the SQL text is empty".to_owned());
         }
         let semicolons = split.iter().filter(|it| it.kind == Kind::Semicolon).count();
         let script = match Script::read(&text, dialect) {

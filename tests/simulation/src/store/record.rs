@@ -30,7 +30,7 @@ pub(super) async fn in_transaction<T: Debug + Send>(
     tx.statement("record").await?;
     let aborted = world.strikes(Fault::AbortedUnknown, &process.name);
     if aborted {
-        return Err(unavailable("record: the store gave no answer"));
+        return Err(unavailable("commit a record: the store gave no answer"));
     }
     let now = world.elapsed();
     let recorded = wait_for(world, tx.id, keys, |tables| change(tables, now)).await?;
@@ -40,7 +40,7 @@ pub(super) async fn in_transaction<T: Debug + Send>(
     let unknown = world.strikes(Fault::RecordedUnknown, &process.name);
     process.step("recorded").await;
     if unknown {
-        return Err(unavailable("record: the store gave no answer"));
+        return Err(unavailable("commit a record: the store gave no answer"));
     }
     Ok(recorded)
 }
@@ -100,8 +100,8 @@ fn record_consequences(
     Recorded::Recorded
 }
 
-/// Records a failed attempt whose claim and receipts are already written, and the retry or dead
-/// letter that follows from it.
+/// Records a failed attempt, and the retry or dead letter that follows from it. The claim and the
+/// receipts of the event are already written.
 pub(super) fn record_attempt(
     tables: &mut Tables,
     on: OnRoute,

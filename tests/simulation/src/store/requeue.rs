@@ -52,7 +52,7 @@ pub(super) async fn requeue(
     if confirmed.is_empty() {
         return Ok(requeued);
     }
-    tx.statement("mark retries").await?;
+    tx.statement("mark retries as queued").await?;
     let aborted = world.strikes(Fault::AbortedUnknown, &process.name);
     if aborted {
         return Err(unavailable("mark retries: the store gave no answer"));

@@ -17,7 +17,7 @@ pub(super) async fn take(
     let now = clock(process.world.elapsed());
     let mut state = process.world.state();
     if state.tables.away {
-        return Err(unavailable("commit a witness"));
+        return Err(unavailable("commit a witness message"));
     }
     let Tables {
         witnesses,
@@ -27,7 +27,7 @@ pub(super) async fn take(
     let taken = witnesses.take(found, routes, now, accounts);
     taken.map_err(|what| {
         state.violate("I2", &what);
-        unavailable("commit a witness")
+        unavailable("commit a witness message")
     })
 }
 
@@ -35,7 +35,7 @@ pub(super) async fn confirmed(process: &Process, sequence: u64) -> Result<(), Ou
     process.unless_dead().await;
     let mut state = process.world.state();
     if state.tables.away {
-        return Err(unavailable("record a confirmed witness"));
+        return Err(unavailable("record the confirm of a witness message"));
     }
     state.tables.witnesses.confirm(sequence);
     Ok(())

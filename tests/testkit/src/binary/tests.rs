@@ -41,7 +41,7 @@ fn lines_are_found_in_their_order_and_all_are_kept() {
     let passed = lines.find(PATIENCE, |line| (line == "one").then_some(()));
     assert_eq!(
         passed, None,
-        "`find` must not return a line before the last one that it found"
+        "`find` must search only the lines after the one that it found last"
     );
     assert_eq!(lines.text(), "one\ntwo\nthree\n");
     assert!(process.wait(PATIENCE).unwrap().success());

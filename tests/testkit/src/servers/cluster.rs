@@ -64,7 +64,7 @@ impl RabbitmqCluster {
         if found.root.is_some() {
             return Err(ServerError::Command {
                 doing: "starting a cluster".to_owned(),
-                output: "a cluster cannot use a RabbitMQ in another root folder".to_owned(),
+                output: "the RabbitMQ of HOOKBOX_TEST_ROOT cannot run as a cluster".to_owned(),
             });
         }
         let folder = Folder::new("cluster", Account::Ourselves)?;

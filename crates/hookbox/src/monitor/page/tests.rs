@@ -326,7 +326,12 @@ fn a_source_without_a_valid_key_is_red_and_one_whose_last_key_ends_soon_has_a_wa
     assert!(near["warning"].as_str().unwrap().contains("in 13 days"));
     let over = of_source(Some(NOW));
     assert_eq!(over["ready"], false);
-    assert!(over["why"].as_str().unwrap().contains("answered 503"));
+    assert!(
+        over["why"]
+            .as_str()
+            .unwrap()
+            .contains("requests to the source are answered 503")
+    );
 }
 
 /// A pause by an operator is intended, so readiness shows it only as a warning.

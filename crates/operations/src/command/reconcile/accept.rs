@@ -1,6 +1,6 @@
-//! `reconcile --accept-restore`: an operator confirms that a contradiction of store and broker is
-//! known and that what was lost was dealt with. After that, store and broker have a new common
-//! starting point, with which they are compared.
+//! `reconcile --accept-restore`: an operator accepts a known contradiction of store and broker,
+//! after what was lost was dealt with. Store and broker then get a new common starting point, from
+//! which they are compared.
 
 use hookbox_driver::{Broker, Fault, FaultKind, Ledger, Mismatch};
 use serde::Serialize;
@@ -40,7 +40,7 @@ pub async fn accept_restore(
     request: &AcceptRestore,
     operator: &mut dyn Operator,
 ) -> Result<RestoreAccepted, CommandError> {
-    let doing = "compare the store with the witnesses of its broker";
+    let doing = "compare the store with the witness messages of its broker";
     let found = witness::compare(broker, ledger).await;
     let accepted = found.map_err(|(source_of_truth, source)| CommandError::Failed {
         source_of_truth,
@@ -62,8 +62,8 @@ pub async fn accept_restore(
         let published = broker.publish_witness(&fresh).await;
         published.map_err(|error| CommandError::Failed {
             source_of_truth: Source::Broker,
-            doing: "publish the first witness after a restore".to_owned(),
-            source: Fault::new(FaultKind::Unavailable, "publish a witness", error),
+            doing: "publish the first witness message after a restore".to_owned(),
+            source: Fault::new(FaultKind::Unavailable, "publish a witness message", error),
         })?;
     }
     Ok(RestoreAccepted {
