@@ -363,7 +363,7 @@ async fn a_young_gap_in_the_accept_reports_is_named() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(
-        text.contains("UNKNOWN: ingest ") && text.contains("not yet 1 to "),
+        text.contains("UNKNOWN: ingest ") && text.contains("has not reported the numbers 1 to "),
         "{text}"
     );
     assert!(!text.contains("every receipt"), "{text}");

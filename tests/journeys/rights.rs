@@ -126,7 +126,7 @@ async fn a_wrong_password_and_a_missing_right_are_no_outage() {
     }
     deployment.write("hookbox.toml", &config);
     // With the old config no queue is missing. So `migrate` and a start succeed in spite of the
-    // limit.
+    // limit on queues.
     let migrated = deployment.command(&["migrate"]).output().unwrap();
     let said = String::from_utf8_lossy(&migrated.stderr).into_owned();
     assert!(migrated.status.success(), "{said}");

@@ -153,7 +153,9 @@ async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     assert!(!log.contains("fault.kind=\"internal\""), "{log}");
     // The pause may be logged when the store fails and once more when the store recovers, but not
     // at every retry in between.
-    let logged = log.matches("ingests have answered is paused").count();
+    let logged = log
+        .matches("storing the accept reports of ingests is paused")
+        .count();
     assert!(
         logged <= 2,
         "the pause must be logged at most twice, but was logged {logged} times: {log}"

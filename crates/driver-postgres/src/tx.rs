@@ -40,8 +40,8 @@ pub struct Tx {
     pub(crate) awaits_answer: bool,
     /// Whether a handler may have used the connection.
     lent: bool,
-    /// Whether the transaction is for a handler that is not hookbox's own, and has a savepoint for
-    /// the proof.
+    /// Whether the transaction is for a handler that is not hookbox's own. Such a transaction begins
+    /// with a savepoint, by which hookbox later finds out whether the handler has ended it.
     guarded: bool,
     /// Whether the savepoint of [`TO_SAVEPOINT`] is set.
     pub(crate) has_savepoint: bool,
@@ -203,8 +203,9 @@ impl Tx {
         }
     }
 
-    /// Removes the versions that were written early for events which are still not done. Versions
-    /// are written so early only in a transaction for hookbox's own handlers.
+    /// Removes those versions of `newest` that were written before the handler ran and whose events
+    /// are not done in the end. Only transactions for hookbox's own handlers write versions so
+    /// early.
     async fn take_back(&mut self) -> Result<(), CommitError> {
         if self.anticipated.is_empty() {
             return Ok(());

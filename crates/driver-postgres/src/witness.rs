@@ -15,7 +15,7 @@ use crate::column::{Columns, bigint, text};
 use crate::tx::Tx;
 use crate::{Postgres, audit};
 
-/// The name of this action in the audit log.
+/// The name under which the audit log records that an operator has accepted a restored backup.
 const ACTION: &str = "reconcile.accept_restore";
 
 impl Postgres {

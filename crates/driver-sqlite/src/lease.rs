@@ -17,7 +17,7 @@ use crate::{moment, newest, receipts, targets};
 /// A claim of this transaction for which a lease is requested.
 struct Wanted {
     event: EventNumber,
-    /// Whether the claim is for a retry or a replay.
+    /// Whether the claim is for a retry or a replay. If not, it is for a first attempt.
     granted: bool,
     /// The state in which this transaction has written the claim.
     written: ClaimState,

@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use crate::column::Columns;
 use crate::{audit, moment};
 
-/// The name of this action in the audit log.
+/// The name under which the audit log records that an operator has accepted a restored backup.
 const ACTION: &str = "reconcile.accept_restore";
 
 /// See [`hookbox_driver::Store::take_witness`].

@@ -5,9 +5,9 @@ use crate::ClaimState;
 
 /// What is stored of a claim: its row, and what the receipts of its event on the route show.
 ///
-/// A transaction inserts the claim of a first attempt as done, then runs the handlers, and then
-/// writes the receipt that ends the claim. So claim and receipt are committed together, unless a
-/// handler has committed the transaction too early.
+/// At a first attempt, a transaction inserts the claim in the state `done`, then runs the handlers,
+/// and then writes the outcome of the receipt. So both are committed together. A claim that is
+/// `done` without such an outcome shows that a handler has committed the transaction too early.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimEvidence {
     /// The state in the row of the claim.

@@ -155,14 +155,14 @@ pub trait Store: Send + Sync + 'static {
     async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault>;
 
     /// Turns claims of this transaction that are `Fresh` or `Granted` into leases, as far as the
-    /// target permits calls now. Returns one result for each wish, in the order given. The wishes
-    /// of one call must be of different events. A claim that is leased must not be settled or
+    /// target permits calls now. `wishes` are the events to lease, each of them once. Returns one
+    /// result for each of them, in the order given. A claim that is leased must not be settled or
     /// withdrawn. Every other claim must be settled or withdrawn.
     ///
-    /// After the commit, a leased event waits for the attempt that was claimed until its lease
-    /// ends, its receipts are retrying, and no copy of its message is granted meanwhile. Until the
-    /// lease ends, [`Store::fail`] and [`Store::defer`] do not change the event, either. If the
-    /// same attempt was deferred before the lease, its deferral keeps the time at which it began.
+    /// After the commit and until the lease ends, the event waits for the end of this attempt: its
+    /// receipts are retrying, no copy of its message is granted, and [`Store::fail`] and
+    /// [`Store::defer`] do not change it. If the same attempt was deferred before the lease, the
+    /// record of that deferral keeps its first time.
     ///
     /// All workers share the limits of a target: from this call to the end of the transaction, no
     /// other transaction gets leases for the same target. A call whose end is not recorded counts
@@ -248,7 +248,8 @@ pub trait Store: Send + Sync + 'static {
     /// that have no outcome are kept in a list until they have one.
     async fn account(&self, account: &Account) -> Result<(), Fault>;
 
-    /// Removes the receipts with an outcome from the list that [`Store::account`] keeps.
+    /// Looks for outcomes of the receipts in the list that [`Store::account`] keeps, and removes
+    /// from it those that have one.
     async fn check_accounts(&self) -> Result<(), Fault>;
 
     /// Compares this store with the witness messages that its broker held before this call. They

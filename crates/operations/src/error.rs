@@ -52,7 +52,7 @@ pub enum CommandError {
         /// The given digits.
         prefix: String,
     },
-    /// The store does not continue after the given cursor.
+    /// The store cannot continue a list after the given cursor.
     #[error(
         "cannot continue after this cursor (start over without --after, and expect ends that \
          were read before)"

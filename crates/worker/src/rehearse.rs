@@ -49,7 +49,7 @@ pub enum RehearsalError {
         /// The error and its causes.
         error: String,
     },
-    /// The two forms of the handler have different effects.
+    /// `handle` has other effects than `handle_all`.
     #[error(
         "handle and handle_all have different effects: {one_by_one} after handle, {all} after \
          handle_all"

@@ -9,7 +9,7 @@ use crate::percentile::median;
 /// machine like the one on which docs/BENCHMARKS.md was written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Goal {
-    /// The median, divided by the floor, is at least this number.
+    /// The median is at least this many times the floor: what the servers alone do in the same run.
     TimesFloor(f64),
     /// The median is at least this number.
     AtLeast(f64),

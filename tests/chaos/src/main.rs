@@ -92,6 +92,7 @@ fn list() -> io::Result<()> {
     let points = hookbox_crash::POINTS.len();
     writeln!(
         out,
-        "crash/POINT:1 and crash/POINT:2, the first and second passing of {points} crash points"
+        "crash/POINT:1 and crash/POINT:2: a crash at the first and the second passing of POINT, \
+         which is one of {points} crash points"
     )
 }

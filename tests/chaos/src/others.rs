@@ -1,4 +1,5 @@
-//! Runs the layers that are separate programs: the simulation, `cargo xtask skew` and tests.
+//! Runs those layers of the fault tests that are separate programs: the simulation, `cargo xtask
+//! skew`, and tests of other crates.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

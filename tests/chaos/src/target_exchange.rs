@@ -32,7 +32,7 @@ const NO_ACK: u8 = 2;
 /// are the flags of the first two properties, whose values are short strings.
 const TEXTS_BEFORE_HEADERS: [u16; 2] = [1 << 15, 1 << 14];
 
-/// The flag of the headers of a message, which are a table.
+/// The flag of the property `headers`, whose value is a table of AMQP.
 const HEADERS: u16 = 1 << 13;
 
 /// The flags of the two properties after the headers, whose values are numbers of one byte.

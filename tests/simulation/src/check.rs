@@ -58,7 +58,9 @@ fn says_wrongly(
 ) -> Option<&'static str> {
     if kept == own {
         let is_recorded = receipt.other_digest.is_some();
-        return is_recorded.then_some("its digest is recorded although its body is the stored one");
+        return is_recorded.then_some(
+            "a digest is recorded with the receipt although its body is the stored one",
+        );
     }
     match (id_decides, receipt.other_digest) {
         (false, _) => Some("its event has another body, so it should be a conflict"),

@@ -187,7 +187,7 @@ impl World {
         self.store.fail(&failure).await.unwrap()
     }
 
-    /// Republishes all due retries, and returns what became of them and the published retries.
+    /// Republishes all due retries. Returns what became of them, and those that were published.
     pub async fn requeue(&self) -> (Requeued, Vec<DueRetry>) {
         let collector = Collector::default();
         let requeued = self.store.requeue_due(100, &collector).await.unwrap();

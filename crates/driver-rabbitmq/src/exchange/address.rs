@@ -1,5 +1,5 @@
-//! Builds the name of an exchange, which also names its broker and not the account. The name is
-//! shown to operators, and it names the target whose limits apply to messages to the exchange.
+//! Builds the text by which hookbox names an exchange. It contains the address of the broker, but
+//! not the user. Operators see it, and it is also the name of the target of calls to the exchange.
 
 use std::fmt::Write as _;
 

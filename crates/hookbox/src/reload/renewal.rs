@@ -115,8 +115,8 @@ mod tests {
     #[test]
     fn a_key_that_another_source_keeps_is_not_given_to_a_second_one() {
         let (a, b, c): (&[&str], &[&str], &[&str]) = (&["a"], &["b"], &["c"]);
-        // The new keys of source two could not be read, so source two keeps the key that source one
-        // was to get.
+        // Source one shall get the key that source two has had. But the new keys of source two
+        // could not be read, so source two keeps that key.
         assert_eq!(
             kept([(a, Some(b)), (b, None), (c, Some(c))]),
             ["one", "two"]

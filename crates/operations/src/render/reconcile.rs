@@ -201,10 +201,10 @@ impl ReconcileReport {
         for one in &self.unknown {
             let line = match one {
                 Unknown::YoungGap(gap) => format!(
-                    "UNKNOWN: ingest {} has reported later numbers for {} s, and not yet {} to {}: \
-                     their receipts are in flight, or lost; `reconcile` decides this after ten \
-                     minutes, or with --wait\n",
-                    gap.instance, gap.seconds, gap.first, gap.last
+                    "UNKNOWN: ingest {} has not reported the numbers {} to {}, though it reported \
+                     later ones {} s ago: their receipts are in flight, or lost; `reconcile` \
+                     decides this after ten minutes, or with --wait\n",
+                    gap.instance, gap.first, gap.last, gap.seconds
                 ),
                 Unknown::Unreported(_) => continue,
                 Unknown::SilentIngest(silent) => format!(

@@ -142,8 +142,8 @@ impl<S: Store> LeaseTransaction<'_, S> {
             took: Duration::ZERO,
         };
         if event.is_orphaned {
-            // The route had a handler when this event was claimed: an effect cannot leave an
-            // orphaned event.
+            // An external call cannot orphan an event. So the route had a handler at that time, and
+            // the handler ended its own transaction.
             sorted.committed.failed.push(failed(event, orphaned()));
             return Ok(None);
         }

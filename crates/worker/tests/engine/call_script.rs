@@ -162,7 +162,7 @@ impl Effect for Calling {
             }
             End::Fail => Err(CallError::transient("it failed")),
             End::FailFor(wish) => Err(CallError::retry_after(wish, "it failed")),
-            End::Reject => Err(CallError::permanent("the event never fits")),
+            End::Reject => Err(CallError::permanent("the handler never accepts it")),
             End::Busy(after) => Err(CallError::busy(after, "429")),
             End::Fault => Err(CallError::target_fault("connection refused")),
             End::Panic => panic!("the effect has a bug"),

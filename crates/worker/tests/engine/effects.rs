@@ -131,7 +131,7 @@ async fn a_permanent_failure_is_a_dead_letter_at_once() {
     let (reason, error) = world.dead(id(1)).unwrap();
     assert_eq!(
         (reason, error.as_str()),
-        (DeadReason::Rejected, "the event never fits")
+        (DeadReason::Rejected, "the handler never accepts it")
     );
     assert_eq!(failures(&world), [(1, FailureClass::Permanent)]);
 }

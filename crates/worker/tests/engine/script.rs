@@ -194,7 +194,7 @@ impl<const T: bool> Handler<MemoryStore> for Scripted<T> {
             }
             Act::Fail => Err(HandlerError::transient("it failed")),
             Act::FailFor(wish) => Err(HandlerError::retry_after(wish, "it failed")),
-            Act::Reject => Err(HandlerError::permanent("the event never fits")),
+            Act::Reject => Err(HandlerError::permanent("the handler never accepts it")),
             Act::Panic => panic!("the handler has a bug"),
             Act::Hang => std::future::pending().await,
             Act::HangInOutage => {

@@ -58,7 +58,8 @@ impl Cell {
 
     /// Returns whether `--ci` runs this cell with this seed. A run with `--ci` has no time for all
     /// cells, so the seed selects one cell of each crash point. Another seed may select the cell
-    /// for another pair of broker and store, or for the other passing of the crash point.
+    /// for another pair of broker and store, or the cell in which the process ends when it reaches
+    /// the crash point for the second time instead of the first.
     pub fn is_in_turn(&self, seed: u64) -> bool {
         let by_pair = match self.pair {
             Pair::RabbitmqPostgres => 0,

@@ -65,7 +65,8 @@ pub(super) async fn read_until(
     read
 }
 
-/// Makes one more event done, and returns all ends before the end of this event.
+/// Returns all ends so far. For this, one more event becomes done: when its end is readable, so are
+/// all earlier ones.
 async fn read_all<S: Store + Ledger>(store: &S) -> Vec<EndRow> {
     let last = envelope("the last one");
     done(store, &last).await;
