@@ -40,8 +40,8 @@ pub struct Tx {
     pub(crate) awaits_answer: bool,
     /// Whether a handler may have used the connection.
     lent: bool,
-    /// Whether the transaction is for a handler that is not hookbox's own. Such a transaction begins
-    /// with a savepoint, by which hookbox later finds out whether the handler has ended it.
+    /// Whether the transaction is for a handler that is not hookbox's own. Such a transaction
+    /// begins with a savepoint, by which hookbox later finds out whether the handler has ended it.
     guarded: bool,
     /// Whether the savepoint of [`TO_SAVEPOINT`] is set.
     pub(crate) has_savepoint: bool,

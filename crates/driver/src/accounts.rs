@@ -30,8 +30,8 @@ impl Accounts {
     }
 
     /// Returns how many reported receipts are gone, which means that the store has lost their rows.
-    /// `books` counts the settled receipts of each route, and must be the later of the two readings:
-    /// a receipt that is settled between them would otherwise count as gone.
+    /// `books` counts the settled receipts of each route, and must be the later of the two
+    /// readings: a receipt that is settled between them would otherwise count as gone.
     pub fn gone(&self, books: &[RouteBooks]) -> u64 {
         let of_route = |counts: &[(RouteName, u64)], route: &RouteName| {
             let found = counts.iter().find(|(name, _)| name == route);

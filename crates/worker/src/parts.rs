@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn an_event_that_is_not_named_is_found_by_halves() {
-        // If the first half succeeds, the failing event is in the second half. So that half does not
-        // run as a whole: it is halved at once.
+        // If the first half succeeds, the failing event is in the second half. So that half does
+        // not run as a whole: it is halved at once.
         let sizes = vec![64, 32, 16, 8, 4, 2, 1, 8, 16];
         assert_eq!(ran(64, &[39], false), (sizes, vec![39]));
         let sizes = vec![64, 32, 16, 8, 4, 2, 1, 1, 2, 4, 8, 16, 32, 16, 8, 4, 2, 1];

@@ -11,8 +11,8 @@ use crate::tables::Tables;
 /// it is cut short.
 const PROVEN_DEATHS: usize = 3;
 
-/// After this many process deaths an event may be quarantined as well. Here, every death counts that
-/// happened while the event ran in isolation, even if the process had completed no other event
+/// After this many process deaths an event may be quarantined as well. Here, every death counts
+/// that happened while the event ran in isolation, even if the process had completed no other event
 /// before.
 const ALL_DEATHS: usize = 10;
 

@@ -65,8 +65,7 @@ pub(super) async fn read_until(
     read
 }
 
-/// Returns all ends so far. For this, one more event becomes done: when its end is readable, so are
-/// all earlier ones.
+/// Makes one more event done and, when its end can be read, returns all earlier ends.
 async fn read_all<S: Store + Ledger>(store: &S) -> Vec<EndRow> {
     let last = envelope("the last one");
     done(store, &last).await;

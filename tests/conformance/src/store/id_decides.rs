@@ -166,9 +166,9 @@ async fn receipts_of<S: Ledger>(store: &S, event: &Envelope) -> Vec<ReceiptRow> 
     event.expect("the event must exist").receipts
 }
 
-/// Checks a receipt whose body differs from the stored one. It keeps the digest of its own body when
-/// the first run of the handler fails. The digest must stay while the event waits for a retry or is
-/// a dead letter, and after a later attempt succeeds.
+/// Checks a receipt whose body differs from the stored one. It keeps the digest of its own body
+/// when the first run of the handler fails. The digest must stay while the event waits for a retry
+/// or is a dead letter, and after a later attempt succeeds.
 pub async fn another_body_is_kept_with_a_failure<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let route = two();
