@@ -335,8 +335,8 @@ impl Tx {
     }
 
     /// See [`hookbox_driver::Store::rollback_failed`]. A new connection for each failed event would
-    /// cost more than the event. The connection is closed only if the handler has left a savepoint
-    /// open, or if the server does not answer.
+    /// cost more than the event. The connection is closed if the handler has left a savepoint open,
+    /// if the last statement of hookbox's own has failed, or if the server does not answer.
     pub(crate) async fn rollback_failed(mut self) {
         let rolled_back = self.lease.rollback(ROLLBACK_DEADLINE).await;
         if rolled_back.is_err() || !self.sound || self.lease.depth() > 0 {

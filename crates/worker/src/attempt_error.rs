@@ -6,7 +6,6 @@ use hookbox_driver::Fault;
 
 use crate::claimed_event::ClaimedEvent;
 use crate::registered::HandlerFailure;
-use crate::settle::FailureCause;
 
 /// The operation that a fault names when a statement of a handler has failed.
 pub(crate) const STATEMENT: &str = "run a handler's statement";
@@ -59,14 +58,7 @@ impl AttemptError {
     /// Returns whether the handler has returned an error of its own about one event.
     pub fn is_returned(&self) -> bool {
         match self {
-            AttemptError::Handler(failed) => match failed.failure.cause {
-                FailureCause::Returned(_) => true,
-                FailureCause::Panicked
-                | FailureCause::TimedOut
-                | FailureCause::BrokeTransaction
-                | FailureCause::Orphaned
-                | FailureCause::Fault(_) => false,
-            },
+            AttemptError::Handler(failed) => failed.failure.has_returned(),
             AttemptError::Ended(_)
             | AttemptError::Unnamed { .. }
             | AttemptError::Broken { .. }

@@ -158,16 +158,8 @@ impl<'t, S: Store> Batch<'t, S> {
     /// [`CONTINUES_UNTIL`]. After a fault, the whole transaction is repeated instead. After a
     /// handler that was stopped in the middle of a statement, the connection is closed.
     fn may_undo(&self, failure: &HandlerFailure) -> bool {
-        let has_returned = match failure.cause {
-            FailureCause::Returned(_) => !failure.interrupted,
-            FailureCause::Panicked
-            | FailureCause::TimedOut
-            | FailureCause::BrokeTransaction
-            | FailureCause::Orphaned
-            | FailureCause::Fault(_) => false,
-        };
         let is_young = self.started.elapsed() <= CONTINUES_UNTIL;
-        has_returned && is_young && self.context.may_start().is_ok()
+        failure.has_returned() && is_young && self.context.may_start().is_ok()
     }
 
     /// Runs the handler on some of the events. Returns the position after the last event on which

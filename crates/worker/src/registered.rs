@@ -128,6 +128,21 @@ pub(crate) struct HandlerFailure {
     pub remedy: Option<String>,
 }
 
+impl HandlerFailure {
+    /// Returns whether the handler has ended with an error of its own. After a fault, the
+    /// connection may be at fault; after a handler that was stopped, a statement may still run.
+    pub fn has_returned(&self) -> bool {
+        match self.cause {
+            FailureCause::Returned(_) => !self.interrupted,
+            FailureCause::Panicked
+            | FailureCause::TimedOut
+            | FailureCause::BrokeTransaction
+            | FailureCause::Orphaned
+            | FailureCause::Fault(_) => false,
+        }
+    }
+}
+
 /// The result of a run on several events in which the handler did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handled {

@@ -20,7 +20,9 @@ pub use witness::*;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_driver::{Batch, Broker, Delivery, PublishError, Queue, Readiness, Subscription};
+use hookbox_driver::{
+    Batch, Broker, Delivery, Fault, PublishError, Queue, Readiness, Subscription,
+};
 use hookbox_event::{Accepted, Account, Envelope, InstanceId, ReceiptId, RouteName, decode_batch};
 use hookbox_testkit::eventually::eventually_is;
 use tokio::time::{Instant, timeout};
@@ -57,6 +59,18 @@ async fn next(subscription: &mut dyn Subscription) -> Delivery {
         .await
         .expect("the broker must deliver a message within PATIENCE");
     next.expect("the wait for a message must not fail")
+}
+
+/// Acknowledges one message and releases another, and returns both results.
+async fn ack_and_release(first: Delivery, second: Delivery) -> [Result<(), Fault>; 2] {
+    [
+        timeout(PATIENCE, first.ack())
+            .await
+            .expect("the ack must end in time"),
+        timeout(PATIENCE, second.release())
+            .await
+            .expect("the release must end in time"),
+    ]
 }
 
 async fn quiet(subscription: &mut dyn Subscription) {

@@ -3,7 +3,7 @@
 use hookbox_driver::{Broker, Fault, FaultKind, Subscription};
 use tokio::time::timeout;
 
-use super::{PATIENCE, envelopes, next, publish, subscribe};
+use super::{PATIENCE, ack_and_release, envelopes, next, publish, subscribe};
 use crate::harness::{BrokerHarness, one};
 use crate::of_number;
 
@@ -48,14 +48,7 @@ pub async fn settling_over_a_severed_connection_is_a_fault<H: BrokerHarness>(wor
     let second = next(&mut *subscription).await;
     world.sever().await;
     end_of(&mut *subscription).await;
-    for settled in [
-        timeout(PATIENCE, first.ack())
-            .await
-            .expect("the ack must end in time"),
-        timeout(PATIENCE, second.release())
-            .await
-            .expect("the release must end in time"),
-    ] {
+    for settled in ack_and_release(first, second).await {
         let fault = settled.expect_err("settling must fail, because the connection is lost");
         assert_ne!(fault.kind(), FaultKind::Internal, "{fault:?}");
     }

@@ -1,9 +1,8 @@
 //! The promises of a broker for consuming and settling messages.
 
 use hookbox_driver::Broker;
-use tokio::time::timeout;
 
-use super::{PATIENCE, envelopes, next, publish, quiet, subscribe};
+use super::{ack_and_release, envelopes, next, publish, quiet, subscribe};
 use crate::harness::{BrokerHarness, one};
 use crate::of_number;
 
@@ -83,14 +82,7 @@ pub async fn settling_after_a_lost_connection_is_a_fault_not_a_panic<H: BrokerHa
     broker.close().await;
     // Settling a message after its connection was closed must return an error, and must neither
     // panic nor hang.
-    for settled in [
-        timeout(PATIENCE, first.ack())
-            .await
-            .expect("the ack must end in time"),
-        timeout(PATIENCE, second.release())
-            .await
-            .expect("the release must end in time"),
-    ] {
+    for settled in ack_and_release(first, second).await {
         assert!(
             settled.is_err(),
             "settling must fail, because the connection is closed"
