@@ -32,11 +32,14 @@ const RATE: u32 = 100;
 const CALL: Duration = Duration::from_millis(150);
 
 /// How long the service takes for each call in CI. This is longer than `CALL`, because CI has few
-/// kills, and some of them may hit a worker that has just started and has no call in flight.
+/// kills.
 const CALL_QUICK: Duration = Duration::from_secs(1);
 
-/// The longest time for which a kill waits until the service has received another call. A busy
-/// machine takes seconds to start a worker.
+/// The workers of the case.
+const WORKERS: [&str; 2] = ["worker 1", "worker 2"];
+
+/// The longest time for which a later kill waits until the service has received another call. A
+/// busy machine takes seconds to start a worker.
 const CALLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The shortest and the longest time between two kills, in milliseconds. There are two workers, so
@@ -69,8 +72,9 @@ pub fn worker_kills(given: &RunContext<'_>) -> Result<Figures> {
         ..Plan::default()
     };
     let mut world = World::new(given.servers, given.pair, &plan)?;
-    let call = if given.is_quick { CALL_QUICK } else { CALL };
-    world.targets.set(ServiceMode::Slow(call));
+    // The service answers no call before the first kill. So when the first call has arrived, the
+    // worker that made it has a call in flight, and is one of the two that are killed then.
+    world.targets.set(ServiceMode::Unresponsive);
     world.worker(1, None)?;
     world.worker(2, None)?;
     world.ingest(1, None)?;
@@ -82,13 +86,22 @@ pub fn worker_kills(given: &RunContext<'_>) -> Result<Figures> {
     } else {
         BETWEEN_KILLS
     };
-    let (mut chance, mut kills, began) = (Chance::new(given.seed), 0, Instant::now());
     let mut sending = load.start(&world)?;
+    ensure!(
+        wait_until(SETTLE_MAX, || world.targets.requests() > 0),
+        "the service must receive a call of `forward` before the first kill"
+    );
+    let (mut chance, mut kills, began) = (Chance::new(given.seed), 0, Instant::now());
+    for worker in WORKERS {
+        kills += u32::from(world.kill(worker)?);
+    }
+    let call = if given.is_quick { CALL_QUICK } else { CALL };
+    world.targets.set(ServiceMode::Slow(call));
     while (!sending.is_over() || kills < KILLS_LEAST) && began.elapsed() < KILLS_MAX {
         let before = world.targets.requests();
         pause(chance.between(shortest, longest));
         wait_until(CALLED_WITHIN, || world.targets.requests() != before);
-        kills += u32::from(world.kill(chance.one_of::<&str>(&["worker 1", "worker 2"]))?);
+        kills += u32::from(world.kill(chance.one_of::<&str>(&WORKERS))?);
     }
     // The drain takes long, because each event goes through three or four routes in a debug build.
     let drain_max = if given.is_quick {
