@@ -20,7 +20,7 @@ use crate::Options;
 use crate::diagnose;
 use crate::server::query_error::QueryError;
 use crate::server::refusal::Names;
-use crate::server::session::{Mark, Session};
+use crate::server::session::{DISCARD_PLANS, Mark, Session};
 use crate::server::time_limit::{goodbye, within};
 
 /// How long an idle connection may take to open a transaction before a new connection replaces it.
@@ -49,6 +49,8 @@ struct Seat {
     mark: Mark,
     /// When the connection must be closed at the latest, so that a pooler gets its session back.
     expires: Instant,
+    /// When the server has to plan the statements of this connection anew.
+    plans_expire: Instant,
     /// Whether a handler that is not hookbox's own has used the session since its last reset.
     used: bool,
 }
@@ -183,10 +185,12 @@ impl Connections {
     async fn connect(&self) -> Result<Seat, Fault> {
         let connect_deadline = self.options.connect_deadline;
         let (connection, mark) = self.session.connect_marked(connect_deadline).await?;
+        let now = Instant::now();
         Ok(Seat {
             connection,
             mark,
-            expires: Instant::now() + lifetime::of_one(self.options.connection_lifetime),
+            expires: now + lifetime::of_one(self.options.connection_lifetime),
+            plans_expire: now + self.options.plan_lifetime,
             used: false,
         })
     }
@@ -276,11 +280,15 @@ impl Lease {
 
     async fn start(&mut self, statement: &'static str, limit: Duration) -> Result<(), Fault> {
         let (session, mark) = (&self.home.session, &self.seat.mark);
-        let statement = if self.seat.used {
+        let mut statement = if self.seat.used {
             session.begin_anew(statement, mark)
         } else {
             session.begin(statement, mark)
         };
+        let are_plans_old = Instant::now() >= self.seat.plans_expire;
+        if are_plans_old {
+            statement.push_str(DISCARD_PLANS);
+        }
         let statement = AssertSqlSafe(statement).into_sql_str();
         let connection = &mut self.seat.connection;
         let begin = PgTransactionManager::begin(connection, Some(statement));
@@ -293,6 +301,9 @@ impl Lease {
             | QueryError::Unresponsive { .. }) => error.ours("begin a transaction"),
         })?;
         self.seat.used = false;
+        if are_plans_old {
+            self.seat.plans_expire = Instant::now() + self.home.options.plan_lifetime;
+        }
         Ok(())
     }
 }

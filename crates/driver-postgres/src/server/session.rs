@@ -31,6 +31,11 @@ const RESET: &str = "reset session authorization; reset role; reset all; unliste
 const SET_MARK: &str = "select pg_catalog.set_config('hookbox.session', \
      pg_catalog.gen_random_uuid()::text, false)";
 
+/// What is added to the statements that open a transaction, so that the server forgets the plans of
+/// the session and makes them anew. It comes last, because the isolation level cannot be set after
+/// it.
+pub(crate) const DISCARD_PLANS: &str = "; discard plans";
+
 /// A random mark that distinguishes the session of one connection from all others. A connection
 /// pooler that starts to share sessions between transactions may give this connection a session
 /// that was marked for another connection. Prepared statements in that session have the same names
