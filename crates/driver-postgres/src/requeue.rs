@@ -1,8 +1,7 @@
 //! Puts due retries back into their queues. It publishes each retry first, and marks the row as
 //! queued once the broker has confirmed the publish.
 
-use futures_util::StreamExt;
-use hookbox_driver::{Fault, Republish, Requeued};
+use hookbox_driver::{DueRetry, Fault, Republish, Requeued};
 use hookbox_event::{EventNumber, RouteName};
 
 use crate::retries;
@@ -10,10 +9,6 @@ use crate::tx::Tx;
 
 /// How many bytes of event bodies one call may hold in memory, unless a single body has more.
 const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
-/// The number of retries that are published at once. The publisher puts waiting envelopes into one
-/// batch, so 64 publishes take about as long as a single one, and the rows are not locked for long.
-const AT_ONCE: usize = 64;
 
 /// Republishes due retries; see [`hookbox_driver::Store::requeue_due`]. The rows of the retries
 /// stay locked until all are published and marked as queued, so no other scheduler takes them. If
@@ -43,15 +38,13 @@ pub(crate) async fn requeue_due(
         .run(|c| retries::envelopes(c, &due))
         .await
         .map_err(|error| error.ours("read due retries"))?;
-    let confirmed: Vec<(RouteName, EventNumber)> = futures_util::stream::iter(envelopes)
-        .map(|(event, due)| async move {
-            let confirmed = republish.republish(&due).await;
-            confirmed.then_some((due.route, event))
-        })
-        .buffer_unordered(AT_ONCE)
-        .filter_map(std::future::ready)
-        .collect()
-        .await;
+    let retries: Vec<&DueRetry> = envelopes.iter().map(|(_, due)| due).collect();
+    let is_confirmed = republish.republish(&retries).await;
+    let confirmed: Vec<(RouteName, EventNumber)> = envelopes
+        .into_iter()
+        .zip(is_confirmed)
+        .filter_map(|((event, due), is_confirmed)| is_confirmed.then_some((due.route, event)))
+        .collect();
     let requeued = Requeued {
         due: count(due.len()),
         confirmed: count(confirmed.len()),

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use hookbox_driver::{Fault, Republish, Requeued};
+use hookbox_driver::{DueRetry, Fault, Republish, Requeued};
 
 use crate::diagnose::fault;
 use crate::file::shared::Shared;
@@ -18,10 +17,6 @@ pub(crate) const HEARD_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// How many bytes of event bodies one call may hold in memory, unless a single body has more.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// The number of retries that are published at once. The publisher writes at most this many
-/// publishes in one transaction, so all of them share one sync of the disk.
-const AT_ONCE: usize = 64;
 
 /// Republishes due retries; see [`hookbox_driver::Store::requeue_due`]. The writing connection is
 /// not held meanwhile, because the publisher needs it.
@@ -40,12 +35,13 @@ pub(crate) async fn requeue_due(
             .map_err(fault("find due retries"))?
     };
     let taken = due.len();
-    let confirmed: Vec<Due> = futures_util::stream::iter(due)
-        .map(|due| async move { republish.republish(&due.retry).await.then_some(due) })
-        .buffer_unordered(AT_ONCE)
-        .filter_map(std::future::ready)
-        .collect()
-        .await;
+    let retries: Vec<&DueRetry> = due.iter().map(|due| &due.retry).collect();
+    let is_confirmed = republish.republish(&retries).await;
+    let confirmed: Vec<Due> = due
+        .into_iter()
+        .zip(is_confirmed)
+        .filter_map(|(due, is_confirmed)| is_confirmed.then_some(due))
+        .collect();
     if !confirmed.is_empty() {
         let doing = "mark retries as queued";
         let mut unit = shared.writer.begin_to_operate().await?;

@@ -323,9 +323,10 @@ struct Confirming(std::sync::Mutex<Vec<DueRetry>>);
 
 #[async_trait]
 impl Republish for Confirming {
-    async fn republish(&self, due: &DueRetry) -> bool {
-        self.0.lock().unwrap().push(due.clone());
-        true
+    async fn republish(&self, due: &[&DueRetry]) -> Vec<bool> {
+        let mut taken = self.0.lock().unwrap();
+        taken.extend(due.iter().map(|&due| due.clone()));
+        vec![true; due.len()]
     }
 }
 

@@ -71,7 +71,8 @@
 //! - `text_from_outside_is_made_storable`
 //! - `a_failure_recorded_twice_counts_once`
 //! - `a_retry_is_not_due_early`, `a_retry_comes_when_it_is_due`
-//! - `a_due_retry_is_republished_before_it_is_marked`
+//! - `a_due_retry_is_republished_before_it_is_marked`,
+//!   `due_retries_are_published_together_and_marked_one_by_one`
 //! - `a_retry_is_marked_after_its_publish_only`
 //! - `a_retry_of_a_route_without_a_queue_delays_no_other`
 //! - `a_retry_published_twice_is_granted_once`, `two_processes_at_once_count_once`

@@ -16,8 +16,9 @@ pub struct DueRetry {
 /// Publishes due retries for a store, which does not know the broker.
 #[async_trait]
 pub trait Republish: Send + Sync {
-    /// Publishes one retry. Returns `true` only when the broker confirmed it.
-    async fn republish(&self, due: &DueRetry) -> bool;
+    /// Publishes these retries. Returns for each of them, in the same order, whether the broker has
+    /// confirmed it.
+    async fn republish(&self, due: &[&DueRetry]) -> Vec<bool>;
 
     /// Returns the routes that have a queue; only their retries are passed to
     /// [`Republish::republish`]. `None` means every route. A route that was removed from the config

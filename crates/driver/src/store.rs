@@ -233,7 +233,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<(), Fault>;
 
     /// Takes up to `limit` retries that are due by the store's clock, of the routes that
-    /// `republish` accepts. It passes each retry to `republish`, and marks those as queued that
+    /// `republish` accepts. It passes them to `republish` together, and marks those as queued that
     /// `republish` confirms. Two concurrent callers get the same retry only if the database cannot
     /// prevent it. Even then, the attempt is granted to only one delivery (see
     /// [`hookbox_event::Redo`]). A retry that still waits an hour after it was queued is due again.

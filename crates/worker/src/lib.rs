@@ -72,6 +72,7 @@ mod registered;
 mod rehearse;
 mod rehearse_call;
 mod retry;
+mod retry_batches;
 mod rights;
 mod route_context;
 mod run;

@@ -5,20 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use hookbox_crash::crash_point;
 use hookbox_driver::{
     Batch, Broker, DueRetry, FaultKind, PublishError, Republish, Store, describe,
 };
-use hookbox_event::RouteName;
+use hookbox_event::{Envelope, RouteName};
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::add;
 use crate::inner::Inner;
 use crate::pause::Pause;
+use crate::retry_batches::batches;
 
 /// How many retries are taken at a time. Their rows stay locked while they are published, so the
-/// number is limited to what the broker confirms in about a second.
-const TAKEN_AT_ONCE: u32 = 200;
+/// number is limited to what the broker confirms in about a second: eight full batches, or more
+/// that are smaller.
+const TAKEN_AT_ONCE: u32 = 512;
 
 /// Publishes the due retries of all routes that are not paused. Any number of workers may run a
 /// scheduler at the same time.
@@ -86,49 +89,66 @@ impl Republish for Publisher<'_> {
         Some(&self.routes)
     }
 
-    async fn republish(&self, due: &DueRetry) -> bool {
-        let Some(batch) = Batch::of(std::slice::from_ref(&due.envelope)) else {
+    async fn republish(&self, due: &[&DueRetry]) -> Vec<bool> {
+        let batches = batches(due);
+        let published = batches.iter().map(|batch| {
+            let retries = batch.iter().map(|position| due[*position]);
+            self.publish(retries.collect())
+        });
+        let mut is_confirmed = vec![false; due.len()];
+        for (batch, is_published) in batches.iter().zip(join_all(published).await) {
+            for position in batch {
+                is_confirmed[*position] = is_published;
+            }
+        }
+        is_confirmed
+    }
+}
+
+impl Publisher<'_> {
+    /// Publishes retries of one route as one batch. Returns whether the broker has confirmed it.
+    async fn publish(&self, retries: Vec<&DueRetry>) -> bool {
+        let envelopes: Vec<Envelope> = retries.iter().map(|it| it.envelope.clone()).collect();
+        let (Some(first), Some(batch)) = (retries.first(), Batch::of(&envelopes)) else {
             return false;
         };
         crash_point!("scheduler.before_republish");
-        match self
-            .broker
-            .publish(std::slice::from_ref(&due.route), &batch)
-            .await
-        {
+        let route = std::slice::from_ref(&first.route);
+        match self.broker.publish(route, &batch).await {
             Ok(()) => {
                 crash_point!("scheduler.after_republish");
                 self.is_failing.store(false, Ordering::Relaxed);
                 true
             }
             Err(error) => {
-                self.log_failure(due, &error);
+                self.log_failure(first, retries.len(), &error);
                 false
             }
         }
     }
-}
 
-impl Publisher<'_> {
-    fn log_failure(&self, due: &DueRetry, error: &PublishError) {
-        let (event, route) = (&due.envelope.event, &due.route);
+    fn log_failure(&self, first: &DueRetry, events: usize, error: &PublishError) {
+        let (event, route) = (&first.envelope.event, &first.route);
         let error_text = describe(error);
         if self.is_failing.swap(true, Ordering::Relaxed) {
             tracing::debug!(
                 event.id = %event,
                 route = %route,
+                events,
                 error = error_text,
-                "another retry could not be published"
+                "further retries could not be published"
             );
             return;
         }
         tracing::warn!(
             event.id = %event,
             route = %route,
+            events,
             kind = error.kind.as_str(),
             error = error_text,
-            "a retry of event {event} is due and could not be published; it stays due, and further \
-             failures are logged at debug level until one is published"
+            "retries of {events} events are due and could not be published, the first of them that \
+             of event {event}; they stay due, and further failures are logged at debug level until \
+             retries are published"
         );
     }
 }

@@ -157,6 +157,7 @@ macro_rules! store_suite {
                 a_retry_is_marked_after_its_publish_only,
                 two_processes_at_once_count_once,
                 a_due_retry_is_republished_before_it_is_marked,
+                due_retries_are_published_together_and_marked_one_by_one,
                 a_retry_of_a_route_without_a_queue_delays_no_other,
                 a_retry_published_twice_is_granted_once,
                 a_replayed_dead_letter_is_granted_again,

@@ -210,10 +210,10 @@ struct Meanwhile<'a> {
 
 #[async_trait]
 impl Republish for Meanwhile<'_> {
-    async fn republish(&self, _due: &DueRetry) -> bool {
+    async fn republish(&self, due: &[&DueRetry]) -> Vec<bool> {
         let (seen, _) = self.world.requeue().await;
         self.seen.lock().unwrap().push(seen);
-        true
+        vec![true; due.len()]
     }
 }
 
@@ -251,7 +251,7 @@ async fn a_scheduler_that_is_stopped_in_the_middle_marks_nothing() {
     struct Stuck;
     #[async_trait]
     impl Republish for Stuck {
-        async fn republish(&self, _due: &DueRetry) -> bool {
+        async fn republish(&self, _due: &[&DueRetry]) -> Vec<bool> {
             std::future::pending().await
         }
     }

@@ -219,9 +219,13 @@ pub struct Collector {
 
 #[async_trait]
 impl Republish for Collector {
-    async fn republish(&self, due: &DueRetry) -> bool {
-        self.taken.lock().unwrap().push(due.clone());
-        !self.refuses.contains(&due.envelope.event)
+    async fn republish(&self, due: &[&DueRetry]) -> Vec<bool> {
+        let mut taken = self.taken.lock().unwrap();
+        taken.extend(due.iter().map(|&due| due.clone()));
+        let refused = due
+            .iter()
+            .map(|due| self.refuses.contains(&due.envelope.event));
+        refused.map(|is_refused| !is_refused).collect()
     }
 }
 

@@ -215,10 +215,12 @@ struct Overtaken<'a>(&'a Sqlite);
 
 #[async_trait]
 impl Republish for Overtaken<'_> {
-    async fn republish(&self, due: &DueRetry) -> bool {
+    async fn republish(&self, due: &[&DueRetry]) -> Vec<bool> {
         let (store, route) = (self.0, route("a"));
         let mut tx = store.begin().await.unwrap();
-        let envelope = &due.envelope;
+        let [DueRetry { envelope, .. }] = due else {
+            panic!("expected one retry, and not {due:?}");
+        };
         store.claim(&mut tx, &route, &[envelope]).await.unwrap();
         let outcome = Outcome::Dead {
             reason: DeadReason::Malformed,
@@ -233,7 +235,7 @@ impl Republish for Overtaken<'_> {
         store.commit(tx).await.unwrap();
         let replayed = store.dead_replay(&DeadFilter::default(), 10, "ann").await;
         assert_eq!(replayed.unwrap(), 1);
-        true
+        vec![true]
     }
 }
 

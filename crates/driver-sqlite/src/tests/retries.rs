@@ -5,7 +5,6 @@ use std::sync::Mutex;
 
 use super::*;
 use hookbox_driver::{AuditFilter, DeadFilter, DeadReason, Ledger};
-use tokio::sync::Barrier;
 
 const NOW: Then = Then::Retry {
     after: Duration::ZERO,
@@ -14,37 +13,6 @@ const NOW: Then = Then::Retry {
 /// A number of events that is larger than what one statement inserts.
 const MANY: u64 = 70;
 
-/// A `Republish` that confirms no retry before it has received as many retries at once as the
-/// barrier expects.
-struct AtOnce(Barrier);
-
-#[async_trait]
-impl Republish for AtOnce {
-    async fn republish(&self, _due: &DueRetry) -> bool {
-        timeout(PATIENCE, self.0.wait()).await.is_ok()
-    }
-}
-
-#[tokio::test]
-async fn due_retries_are_published_together() {
-    let world = World::new();
-    let store = world.open().await;
-    for n in 0..10 {
-        fail(&store, &envelope(n), 1, NOW).await;
-    }
-    let requeued = store
-        .requeue_due(100, &AtOnce(Barrier::new(10)))
-        .await
-        .unwrap();
-    assert_eq!((requeued.due, requeued.confirmed), (10, 10));
-    assert!(
-        requeue(&store).await.is_empty(),
-        "no retry may be queued twice"
-    );
-    close(store).await;
-    world.end().await;
-}
-
 /// A `Republish` that confirms only the retries of events with an even number. It records all
 /// numbers.
 #[derive(Default)]
@@ -52,10 +20,13 @@ struct Half(Mutex<Vec<u64>>);
 
 #[async_trait]
 impl Republish for Half {
-    async fn republish(&self, due: &DueRetry) -> bool {
-        let number = due.envelope.number;
-        self.0.lock().unwrap().push(number);
-        number.is_multiple_of(2)
+    async fn republish(&self, due: &[&DueRetry]) -> Vec<bool> {
+        let numbers: Vec<u64> = due.iter().map(|due| due.envelope.number).collect();
+        self.0.lock().unwrap().extend(&numbers);
+        numbers
+            .iter()
+            .map(|number| number.is_multiple_of(2))
+            .collect()
     }
 }
 

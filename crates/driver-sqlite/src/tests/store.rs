@@ -185,8 +185,8 @@ async fn a_due_retry_is_marked_only_when_confirmed_and_is_due_again_when_not_see
     struct Refusing;
     #[async_trait]
     impl Republish for Refusing {
-        async fn republish(&self, _: &DueRetry) -> bool {
-            false
+        async fn republish(&self, due: &[&DueRetry]) -> Vec<bool> {
+            vec![false; due.len()]
         }
     }
     let world = World::new();
@@ -227,10 +227,11 @@ async fn a_retry_goes_through_the_brokers_queue_without_holding_the_writer() {
     struct Broking<'a>(&'a Sqlite);
     #[async_trait]
     impl Republish for Broking<'_> {
-        async fn republish(&self, due: &DueRetry) -> bool {
-            let batch = Batch::of(std::slice::from_ref(&due.envelope)).unwrap();
-            let route = std::slice::from_ref(&due.route);
-            self.0.publish(route, &batch).await.is_ok()
+        async fn republish(&self, due: &[&DueRetry]) -> Vec<bool> {
+            let envelopes: Vec<Envelope> = due.iter().map(|due| due.envelope.clone()).collect();
+            let batch = Batch::of(&envelopes).unwrap();
+            let published = self.0.publish(&[due[0].route.clone()], &batch).await;
+            vec![published.is_ok(); due.len()]
         }
     }
     let world = World::new();

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    CallEnd, CallRecorded, Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault,
-    FaultKind, LeaseTerms, LeaseWish, Leased, NextWitness, NoPermit, Outcome, ReceiptOutcome,
-    Recorded, Republish, Requeued, RouteControls, Start, StartCounts, StartKind, Store,
-    StoredEvent, TargetName, UndecodableMessage, VersionStanding, VersionedEvent,
+    CallEnd, CallRecorded, Claimed, CommitError, CountedStart, Deferral, Deferred, DueRetry,
+    Failure, Fault, FaultKind, LeaseTerms, LeaseWish, Leased, NextWitness, NoPermit, Outcome,
+    ReceiptOutcome, Recorded, Republish, Requeued, RouteControls, Start, StartCounts, StartKind,
+    Store, StoredEvent, TargetName, UndecodableMessage, VersionStanding, VersionedEvent,
 };
 use hookbox_event::{
     Account, Envelope, EventId, EventNumber, InstanceId, KeyDigest, RouteName, Witness,
@@ -338,12 +338,14 @@ impl Store for MemoryStore {
             let state = self.enter("requeue").await?;
             state.rows.due(limit, republish.routes())
         };
+        let retries: Vec<&DueRetry> = due.iter().map(|(_, due)| due).collect();
+        let is_confirmed = republish.republish(&retries).await;
         let mut requeued = Requeued::default();
-        for (on, due) in due {
+        for ((on, _), is_confirmed) in due.iter().zip(is_confirmed) {
             requeued.due += 1;
-            if republish.republish(&due).await {
+            if is_confirmed {
                 requeued.confirmed += 1;
-                self.0.tables.state().rows.mark_queued(&on);
+                self.0.tables.state().rows.mark_queued(on);
             }
         }
         Ok(requeued)

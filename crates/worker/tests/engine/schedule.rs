@@ -58,3 +58,21 @@ async fn a_retry_outlives_the_process_that_recorded_it() {
     within("event 1 must be done", || world.is_done(1)).await;
     assert_eq!(world.script.runs_of(id(1))[1].attempt, 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn retries_that_are_due_together_share_a_message() {
+    let world = World::new();
+    let numbers = 1..=10;
+    world.tables.fail("requeue", [FaultKind::Unavailable; 20]);
+    for number in numbers.clone() {
+        world.script.next(id(number), [Act::Fail]);
+    }
+    world.put_each(numbers.clone());
+    let running = world.start();
+    within("all events must be done", || {
+        numbers.clone().all(|number| world.is_done(number))
+    })
+    .await;
+    assert_eq!(world.queues.state().published, 1);
+    assert_eq!(running.counters.requeued.load(Ordering::Relaxed), 10);
+}

@@ -209,10 +209,10 @@ struct Taker(Mutex<Vec<Envelope>>);
 
 #[async_trait]
 impl Republish for Taker {
-    async fn republish(&self, due: &DueRetry) -> bool {
+    async fn republish(&self, due: &[&DueRetry]) -> Vec<bool> {
         let mut taken = self.0.lock().expect("the lock must not be poisoned");
-        taken.push(due.envelope.clone());
-        true
+        taken.extend(due.iter().map(|due| due.envelope.clone()));
+        vec![true; due.len()]
     }
 }
 
@@ -227,14 +227,14 @@ struct Looking<'a, S> {
 
 #[async_trait]
 impl<S: Ledger> Republish for Looking<'_, S> {
-    async fn republish(&self, due: &DueRetry) -> bool {
-        let marked = is_marked(self.elsewhere, &due.envelope).await;
-        self.marked
-            .lock()
-            .expect("the lock must not be poisoned")
-            .push(marked);
+    async fn republish(&self, due: &[&DueRetry]) -> Vec<bool> {
+        for due in due {
+            let marked = is_marked(self.elsewhere, &due.envelope).await;
+            let mut all = self.marked.lock().expect("the lock must not be poisoned");
+            all.push(marked);
+        }
         match self.confirms {
-            Some(confirms) => confirms,
+            Some(confirms) => vec![confirms; due.len()],
             None => std::future::pending().await,
         }
     }

@@ -7,7 +7,7 @@ use hookbox_driver::{
     AuditFilter, Claimed, DeadFilter, DueRetry, Ledger, Outcome, Recorded, Republish, Requeued,
     Store,
 };
-use hookbox_event::{Envelope, Redo, RouteName};
+use hookbox_event::{Envelope, EventId, Redo, RouteName};
 
 use super::{DEAD, LATER, NOW, claim, done, fail, finish, one, probe};
 use crate::harness::{self, StoreHarness};
@@ -38,12 +38,10 @@ impl Taker {
 
 #[async_trait]
 impl Republish for Taker {
-    async fn republish(&self, due: &DueRetry) -> bool {
-        self.taken
-            .lock()
-            .expect("the lock must not be poisoned")
-            .push(due.clone());
-        self.confirms
+    async fn republish(&self, due: &[&DueRetry]) -> Vec<bool> {
+        let mut taken = self.taken.lock().expect("the lock must not be poisoned");
+        taken.extend(due.iter().map(|&due| due.clone()));
+        vec![self.confirms; due.len()]
     }
 
     fn routes(&self) -> Option<&[RouteName]> {
@@ -136,6 +134,42 @@ pub async fn a_due_retry_is_republished_before_it_is_marked<H: StoreHarness>(wor
         Requeued::default(),
         "a queued retry must not be published a second time"
     );
+    Store::close(&*store).await;
+}
+
+/// A publisher that confirms every second retry of a call. For each call, it records the events of
+/// the other retries.
+#[derive(Default)]
+struct EverySecond(Mutex<Vec<Vec<EventId>>>);
+
+#[async_trait]
+impl Republish for EverySecond {
+    async fn republish(&self, due: &[&DueRetry]) -> Vec<bool> {
+        let refused = due.iter().skip(1).step_by(2);
+        let mut calls = self.0.lock().expect("the lock must not be poisoned");
+        calls.push(refused.map(|due| due.envelope.event).collect());
+        (0..due.len()).map(|at| at % 2 == 0).collect()
+    }
+}
+
+/// Checks that the store gives due retries to the publisher in one call, so that they can share a
+/// message, and marks only those as queued that the publisher has confirmed.
+pub async fn due_retries_are_published_together_and_marked_one_by_one<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    for number in 0..10 {
+        fail(&*store, &of_number(number), 1, NOW).await;
+    }
+    let publisher = EverySecond::default();
+    let requeued = store.requeue_due(100, &publisher).await.expect("requeued");
+    assert_eq!((requeued.due, requeued.confirmed), (10, 5));
+    let calls = publisher.0.into_inner();
+    let mut calls = calls.expect("the lock must not be poisoned");
+    assert_eq!(calls.len(), 1);
+    calls[0].sort_unstable();
+    let (requeued, taken) = requeue(&*store, true).await;
+    let mut again: Vec<EventId> = taken.iter().map(|envelope| envelope.event).collect();
+    again.sort_unstable();
+    assert_eq!((requeued.due, again), (5, calls.remove(0)));
     Store::close(&*store).await;
 }
 

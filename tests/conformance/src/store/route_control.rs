@@ -134,8 +134,8 @@ impl Republish for Unpaused {
         Some(&self.0)
     }
 
-    async fn republish(&self, due: &DueRetry) -> bool {
-        self.0.contains(&due.route)
+    async fn republish(&self, due: &[&DueRetry]) -> Vec<bool> {
+        due.iter().map(|due| self.0.contains(&due.route)).collect()
     }
 }
 

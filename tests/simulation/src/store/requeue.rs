@@ -38,9 +38,11 @@ pub(super) async fn requeue(
         }
         due
     };
+    let retries: Vec<&DueRetry> = due.iter().map(|(_, due, _)| due).collect();
+    let is_confirmed = republish.republish(&retries).await;
     let mut confirmed = Vec::new();
-    for (on, due, not_before) in &due {
-        if republish.republish(due).await {
+    for ((on, due, not_before), is_confirmed) in due.iter().zip(is_confirmed) {
+        if is_confirmed {
             let attempt = due.envelope.redo.map(|it| it.attempt);
             confirmed.push((on.clone(), attempt, *not_before));
         }
