@@ -94,7 +94,7 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
     })
     .await;
     let took = start.elapsed();
-    eprintln!("a request was accepted {took:?} after the connections were closed");
+    eprintln!("after the connections were closed, it took {took:?} until a request was accepted");
     ingest.stop();
     let log = deployment.log();
     assert!(!log.contains("a panic at"), "{log}");

@@ -29,7 +29,7 @@ const DONE: &str = "select count(*) from claims where state = 'done'";
 /// handlers of all events of one person change the same row.
 const PEOPLE: &str = "create table people (uid text primary key, events integer not null)";
 
-/// A trigger function that counts an event in the row of its person.
+/// A trigger function that counts the events of each person in the table `people`.
 const COUNT: &str = "create function count_events() returns trigger language plpgsql as $$
      begin
          insert into people values (split_part(new.uid, '-', 1), 1)

@@ -164,7 +164,7 @@ async fn a_message_that_rabbitmq_never_takes_delays_no_other() {
         },
     )
     .await;
-    deployment.logged("refuses 1 events of route scores");
+    deployment.logged("the broker refuses 1 events of route scores");
     assert_eq!(shown.metric("hookbox_spool_events"), Some(1.0));
     ingest.stop();
     deployment.finish().await;

@@ -7,8 +7,8 @@ use sqlx::{Error, PgConnection};
 
 use crate::{audit, claims, dead_letters, earlier_deaths, ends, receipts, retries};
 
-/// Changes up to `limit` dead letters that match the filter, and writes a row of the audit log for
-/// each. Returns how many it changed.
+/// Replays, discards or restores up to `limit` dead letters that match the filter, and writes a row
+/// of the audit log for each. Returns their number.
 pub(crate) async fn change(
     c: &mut PgConnection,
     change: DeadChange,

@@ -131,8 +131,8 @@ async fn confirms_of_a_shared_channel_are_swapped() {
     }
     assert!(
         swapped.load(Ordering::Relaxed) > 0,
-        "lapin did not swap the confirms of a channel that several tasks share (H1): if it never \
-         swaps them now, publishers need no separate channels"
+        "lapin gave no task the confirm of another task's publish on a shared channel (H1): if it \
+         never does so now, publishers need no separate channels"
     );
     let _ = connection.close(200, "done".into()).await;
 }

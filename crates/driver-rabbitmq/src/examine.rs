@@ -166,7 +166,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Compares the arguments of a queue that existed a moment ago with those declared.
+    /// Compares the arguments of a queue with those declared. The queue was just found to exist.
     async fn compare(&mut self, queue: &QueueDeclaration) -> Result<State, lapin::Error> {
         self.compare_with(&queue.name, queue.table()).await
     }

@@ -9,8 +9,8 @@ use crate::diagnose::fault;
 use crate::file::writer::Writer;
 use crate::{audit, claims, dead_letters, earlier_deaths, ends, moment, receipts, retries};
 
-/// Changes up to `limit` dead letters that match the filter, and writes a row of the audit log for
-/// each. Returns how many it changed.
+/// Replays, discards or restores up to `limit` dead letters that match the filter, and writes a row
+/// of the audit log for each. Returns their number.
 pub(crate) async fn change(
     writer: &Writer,
     change: DeadChange,

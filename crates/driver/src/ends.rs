@@ -219,8 +219,9 @@ impl EndCursor {
     /// present incarnation of the store. `found` is the time of the stored end that has the
     /// position, event and route of this cursor; `None` if there is none.
     ///
-    /// A store that has this end can continue after it: every end that the store commits later has
-    /// a higher position, even if the store was restored to an older state meanwhile.
+    /// If the store still has this end, a reader can continue after it. This holds even if the
+    /// store was restored to an older state meanwhile, because every end that it commits later has
+    /// a higher position.
     pub fn refused_by(
         &self,
         store: Incarnation,

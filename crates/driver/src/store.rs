@@ -160,9 +160,9 @@ pub trait Store: Send + Sync + 'static {
     /// withdrawn. Every other claim must be settled or withdrawn.
     ///
     /// After the commit and until the lease ends, the event waits for the end of this attempt: its
-    /// receipts are retrying, no copy of its message is granted, and [`Store::fail`] and
-    /// [`Store::defer`] do not change it. If the same attempt was deferred before the lease, the
-    /// record of that deferral keeps its first time.
+    /// receipts are retrying, no copy of its message is granted the attempt, and [`Store::fail`]
+    /// and [`Store::defer`] do not change it. If the same attempt was deferred before the lease,
+    /// the record of that deferral keeps the time at which the attempt was first deferred.
     ///
     /// All workers share the limits of a target: from this call to the end of the transaction, no
     /// other transaction gets leases for the same target. A call whose end is not recorded counts

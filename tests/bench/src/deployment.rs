@@ -90,7 +90,7 @@ pub(crate) struct Deployment<'a> {
 }
 
 impl<'a> Deployment<'a> {
-    /// Makes the database and runs `hookbox migrate`. No role runs yet.
+    /// Makes the database and runs `hookbox migrate`. No process of hookbox is started yet.
     pub fn new(bench: &'a Bench<'a>, config: Config<'_>) -> Result<Deployment<'a>> {
         let folder = Folder::new("bench", Account::Ourselves)?;
         let [port] = ports::free().context("choosing a port")?;

@@ -105,8 +105,8 @@ impl Process {
         self.world.state().tables.deaths.insert(name);
     }
 
-    /// Ends the process at once: its connections are lost, and its transactions end. This does not
-    /// count a process death.
+    /// Ends the process at once: its connections are lost, and its transactions end. Only
+    /// [`Self::be_killed`] counts this as a process death.
     pub fn die(&self) {
         let world = &self.world;
         self.died.cancel();

@@ -343,7 +343,7 @@ impl Tables {
         let undecodable = |bytes: &[u8]| {
             let event = EventId::of_undecodable(&Digester::Plain, bytes);
             let known = self.dead.contains_key(&(route.clone(), event));
-            (!known).then(|| "undecodable bytes are not stored".to_owned())
+            (!known).then(|| "undecodable bytes are missing among the dead letters".to_owned())
         };
         let Ok(frames) = decode_batch(&message.bytes) else {
             return undecodable(&message.bytes);

@@ -52,7 +52,7 @@ struct Setting<'de, 'w> {
     at: String,
     /// The keys of the struct that contains this value; empty if no struct contains it.
     siblings: &'static [&'static str],
-    /// The keys without a field that were found so far.
+    /// The unknown settings that were found so far: keys for which the struct has no field.
     wrong: &'w RefCell<Vec<WrongSetting>>,
 }
 

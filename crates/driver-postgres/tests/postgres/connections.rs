@@ -168,7 +168,7 @@ async fn a_connection_is_reused_unless_a_fault_may_have_left_something_on_it() {
     assert_ne!(
         backend("commit").await,
         first,
-        "the connection must not be reused when a rollback may follow a fault"
+        "the connection must not be reused when the transaction may have failed"
     );
 }
 

@@ -35,8 +35,8 @@ async fn finish(world: &World, mut tx: Tx, number: u8) {
     world.store.commit(tx).await.unwrap();
 }
 
-/// Statements that a handler may run, and whether they end the transaction. Those that do not end
-/// it make it fail.
+/// Statements with which a handler breaks its transaction, and whether they end it. The others make
+/// it fail.
 const BREAKS: [(&str, bool); 17] = [
     ("commit", true),
     ("commit; begin", true),

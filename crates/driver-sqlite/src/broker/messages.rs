@@ -39,8 +39,9 @@ impl Leases {
     pub(crate) fn lasting(lease: Duration) -> Self {
         Self {
             now: moment::now(),
-            // A lease may end as late as twice the configured length from now, because other
-            // processes that use the file may be configured with a longer lease.
+            // A lease whose end is further away than twice the configured length does not count. A
+            // lease up to that is possible, because other processes that use the file may be
+            // configured with a longer lease.
             furthest: moment::in_(lease.saturating_mul(2)),
         }
     }

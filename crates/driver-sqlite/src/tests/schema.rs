@@ -174,8 +174,8 @@ async fn the_statements_of_leases_search_each_row_by_its_key() {
     world.end().await;
 }
 
-/// A page of ends must be read by a search for its position, and the event of each chosen end by a
-/// search for its number. The same must hold for the view.
+/// SQLite must find a page of ends by an index of their positions, and the event of each end by the
+/// number of the event, both in the query of `events follow` and in the view `hookbox_ends`.
 #[tokio::test]
 async fn ends_are_read_along_their_positions() {
     let world = World::new();

@@ -43,8 +43,8 @@ pub struct Memory {
     pub accounts: Accounts,
     pub unvouched: Vec<Unvouched>,
     pub silent: Vec<SilentIngest>,
-    /// The newest witness message of this store. `None` stands for the first witness message of the
-    /// store, which every fake broker of these tests holds.
+    /// The newest witness message of this store. By default (`None`) it is the first witness
+    /// message of the store, which every fake broker of these tests holds.
     pub witness: Option<Witness>,
     pub accepted: Vec<AcceptedRestore>,
     pub audit_is_unavailable: bool,

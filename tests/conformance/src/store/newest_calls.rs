@@ -142,7 +142,7 @@ pub async fn a_call_that_failed_frees_its_key<H: StoreHarness>(world: &H) {
     let first = first.expect("leased");
     let recorded = end(&*store, &first, failed()).await;
     assert_eq!(recorded, CallRecorded::Failed(LATER));
-    // No event of the key is done, so an older event is current.
+    // No event of the key is done, so an event with an older version is not stale.
     let older = lease(&*store, &envelope("b"), (1, "1"), LONG).await;
     let older = older.expect("leased");
     // Now another call holds the key. Recording the end of the first call again does not free it.
