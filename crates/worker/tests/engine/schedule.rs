@@ -62,15 +62,22 @@ async fn a_retry_outlives_the_process_that_recorded_it() {
 #[tokio::test(start_paused = true)]
 async fn retries_that_are_due_together_share_a_message() {
     let world = World::new();
-    let numbers = 1..=10;
-    world.tables.fail("requeue", [FaultKind::Unavailable; 20]);
-    for number in numbers.clone() {
-        world.script.next(id(number), [Act::Fail]);
-    }
-    world.put_each(numbers.clone());
+    // No retry is published until all events wait for one.
+    world
+        .tables
+        .fail("requeue", [FaultKind::Unavailable; 1_000]);
     let running = world.start();
+    for number in 1..=10 {
+        world.script.next(id(number), [Act::Fail]);
+        world.put_each([number]);
+        within("the event must wait for its retry", || {
+            waits(&world, number)
+        })
+        .await;
+    }
+    world.tables.fail("requeue", []);
     within("all events must be done", || {
-        numbers.clone().all(|number| world.is_done(number))
+        (1..=10).all(|number| world.is_done(number))
     })
     .await;
     assert_eq!(world.queues.state().published, 1);
