@@ -54,10 +54,15 @@ impl Postgres {
         })
     }
 
-    /// Opens a transaction that no foreign handler uses: only statements and handlers that are a
-    /// part of hookbox write in it.
+    /// Opens a transaction for a change that hookbox makes itself, without a handler.
     pub(crate) async fn write(&self) -> Result<Tx, Fault> {
         let lease = self.connections.begin(WRITE).await?;
+        Ok(Tx::new(lease, self.connections.options().answer_deadline))
+    }
+
+    /// Opens a transaction for a handler that is a part of hookbox.
+    pub(crate) async fn attempt(&self) -> Result<Tx, Fault> {
+        let lease = self.connections.begin(proof::BEGIN_OWN).await?;
         Ok(Tx::new(lease, self.connections.options().answer_deadline))
     }
 

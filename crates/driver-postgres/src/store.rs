@@ -25,7 +25,7 @@ impl Store for Postgres {
     type Tx = Tx;
 
     async fn begin(&self) -> Result<Tx, Fault> {
-        self.write().await
+        self.attempt().await
     }
 
     async fn begin_for_handler(&self) -> Result<Tx, Fault> {
