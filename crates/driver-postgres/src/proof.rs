@@ -63,9 +63,10 @@ pub(crate) const BEGIN_OWN: &str = concat!(
     keep_plans!()
 );
 
-/// The statements that open a transaction for a handler of the user. They record the settings of the session,
-/// and set a savepoint. When the server rejects every other statement, going back to the savepoint
-/// shows what happened: it works in an aborted transaction, and fails in one that was ended.
+/// The statements that open a transaction for a handler of the user. They record the settings of
+/// the session, and set a savepoint. When the server rejects every other statement, going back to
+/// the savepoint shows what happened: it works in an aborted transaction, and fails in one that was
+/// ended.
 pub(crate) const BEGIN: &str = concat!(
     "begin isolation level read committed read write; ",
     keep_plans!(),
