@@ -60,7 +60,7 @@ impl Postgres {
         Ok(Tx::new(lease, self.connections.options().answer_deadline))
     }
 
-    /// Opens a transaction for a handler that is a part of hookbox.
+    /// Opens a transaction for an attempt without a handler of the user.
     pub(crate) async fn attempt(&self) -> Result<Tx, Fault> {
         let lease = self.connections.begin(proof::BEGIN_OWN).await?;
         Ok(Tx::new(lease, self.connections.options().answer_deadline))

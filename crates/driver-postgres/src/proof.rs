@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Error, Executor, PgConnection, Row};
 use crate::diagnose;
 use crate::server::prepared_statements::{forget, prepared_by_session};
 use crate::server::query_error::QueryError;
+use crate::server::session::keep_plans;
 use crate::tx::{Tx, ended};
 
 /// The session settings that a handler must leave unchanged. Each of them determines what hookbox's
@@ -48,16 +49,7 @@ const WATCHED: [&str; 12] = [
     "client_encoding",
 ];
 
-/// Makes the server keep the plans of the statements in this transaction. Transactions of attempts
-/// use few statements, without optional conditions. At a low load such transactions are small, and
-/// planning their statements anew takes 40 % of the time of the statements.
-macro_rules! keep_plans {
-    () => {
-        "set local plan_cache_mode = 'auto'"
-    };
-}
-
-/// The statements that open a transaction for a handler that is a part of hookbox.
+/// The statements that open a transaction for an attempt without a handler of the user.
 pub(crate) const BEGIN_OWN: &str = concat!(
     "begin isolation level read committed read write; ",
     keep_plans!()

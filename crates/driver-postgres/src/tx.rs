@@ -16,6 +16,7 @@ use crate::server::prepared_statements;
 use crate::server::query_error::{QueryError, text};
 use crate::server::refusal::Stage;
 use crate::server::rights;
+use crate::server::session::keep_plans;
 use crate::server::time_limit::{goodbye, within};
 use crate::{Options, claims, diagnose, newest};
 
@@ -117,9 +118,10 @@ impl Tx {
         self.lease.options()
     }
 
-    /// Returns the statements that reset the session inside the transaction.
+    /// Returns the statements that reset the session inside the transaction of an attempt.
     pub(crate) fn reset(&self) -> String {
-        self.lease.reset()
+        let reset = self.lease.reset();
+        format!("{reset}{};", keep_plans!())
     }
 
     /// Returns how many transactions and savepoints are open on the connection, as far as sqlx

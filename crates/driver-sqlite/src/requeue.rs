@@ -34,6 +34,9 @@ pub(crate) async fn requeue_due(
             .await
             .map_err(fault("find due retries"))?
     };
+    if due.is_empty() {
+        return Ok(Requeued::default());
+    }
     let taken = due.len();
     let retries: Vec<&DueRetry> = due.iter().map(|due| &due.retry).collect();
     let is_confirmed = republish.republish(&retries).await;

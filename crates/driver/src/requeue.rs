@@ -16,8 +16,8 @@ pub struct DueRetry {
 /// Publishes due retries for a store, which does not know the broker.
 #[async_trait]
 pub trait Republish: Send + Sync {
-    /// Publishes these retries. Returns for each of them, in the same order, whether the broker has
-    /// confirmed it.
+    /// Publishes these retries, of which there is at least one. Returns for each of them, in the
+    /// same order, whether the broker has confirmed it.
     async fn republish(&self, due: &[&DueRetry]) -> Vec<bool>;
 
     /// Returns the routes that have a queue; only their retries are passed to

@@ -24,10 +24,10 @@ pub const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
 /// How many transactions of a route may run at once.
 pub const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
-/// How many messages of a route may be in flight. At a low load a message holds few events. With 16
-/// messages in flight, transactions then find too few events that wait, and all events of the route
-/// wait for them; with more than 64, the latency does not fall any more. More messages also need
-/// more memory, and a slow handler has to process each of them within 30 minutes.
+/// How many messages of a route may be in flight. At a low load a message holds few events. With
+/// 16, a transaction then finds too few waiting events, so that there are more transactions and
+/// each event waits longer. With more than 64 the latency does not fall any further. More messages
+/// also need more memory, and RabbitMQ redelivers those that are not settled within 30 minutes.
 pub const PREFETCH: u16 = 64;
 
 /// How often a worker checks for due retries.

@@ -19,8 +19,8 @@ use crate::pause::Pause;
 use crate::retry_batches::batches;
 
 /// How many retries are taken at a time. Their rows stay locked while they are published, so the
-/// number is limited to what the broker confirms in about a second: eight full batches, or more
-/// that are smaller.
+/// number is limited to what the broker confirms in about a second, even if each is published in a
+/// batch of its own.
 const TAKEN_AT_ONCE: u32 = 512;
 
 /// Publishes the due retries of all routes that are not paused. Any number of workers may run a
@@ -53,7 +53,7 @@ impl<S: Store> Scheduler<S> {
                         crash_point!("scheduler.after_mark");
                     }
                     add(&self.inner.counters.requeued, requeued.confirmed.into());
-                    let more = requeued.due == TAKEN_AT_ONCE && requeued.confirmed > 0;
+                    let more = requeued.due > 0 && requeued.confirmed == requeued.due;
                     if more {
                         Ok(())
                     } else {
@@ -106,7 +106,8 @@ impl Republish for Publisher<'_> {
 }
 
 impl Publisher<'_> {
-    /// Publishes retries of one route as one batch. Returns whether the broker has confirmed it.
+    /// Publishes retries of one route and topic as one batch. Returns whether the broker has
+    /// confirmed it.
     async fn publish(&self, retries: Vec<&DueRetry>) -> bool {
         let envelopes: Vec<Envelope> = retries.iter().map(|it| it.envelope.clone()).collect();
         let (Some(first), Some(batch)) = (retries.first(), Batch::of(&envelopes)) else {
@@ -146,9 +147,8 @@ impl Publisher<'_> {
             events,
             kind = error.kind.as_str(),
             error = error_text,
-            "retries of {events} events are due and could not be published, the first of them that \
-             of event {event}; they stay due, and further failures are logged at debug level until \
-             retries are published"
+            "{events} due retries could not be published (the first is of event {event}); they \
+             stay due, and further failures are logged at debug level until retries are published"
         );
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{Claimed, Outcome, ReceiptOutcome, Store};
+use hookbox_driver::{Claimed, DeadFilter, Ledger, Outcome, ReceiptOutcome, Store};
 use hookbox_event::{Envelope, EventId, ReceiptId};
 use hookbox_testkit::eventually::eventually;
 
@@ -72,6 +72,56 @@ async fn a_plan_from_when_the_tables_were_small_is_replaced() {
     let world = World::with(|options| options.plan_lifetime = Duration::ZERO).await;
     grow(&world, async || world.execute("analyze").await).await;
     assert_read_by_index(world).await;
+}
+
+/// Returns how many plans of the prepared statements that begin like this the server has used more
+/// than once, and how many it has made for one execution.
+async fn plans(world: &World, begin: &'static str) -> (i64, i64) {
+    let mut tx = world.store.begin().await.unwrap();
+    let query = "select coalesce(sum(generic_plans), 0)::bigint,
+                        coalesce(sum(custom_plans), 0)::bigint
+                 from pg_prepared_statements where starts_with(statement, $1)";
+    let asked = sqlx::query_as(query).bind(begin);
+    let plans = asked.fetch_one(world.store.connection(&mut tx)).await;
+    world.store.rollback(tx).await;
+    plans.unwrap()
+}
+
+#[tokio::test]
+async fn plans_are_kept_in_attempts_and_nowhere_else() {
+    let world = World::with(|options| options.connections_max = 1).await;
+    for number in 1..=10 {
+        let mut tx = world.store.begin_for_handler().await.unwrap();
+        let of = envelope(number, number, "{}");
+        world.claim(&mut tx, &[&of]).await.unwrap();
+        world.store.prove(&mut tx).await.unwrap();
+        let asked = sqlx::query_scalar("select current_setting('plan_cache_mode')");
+        let mode: String = asked
+            .fetch_one(world.store.connection(&mut tx))
+            .await
+            .unwrap();
+        assert_eq!(
+            mode, "auto",
+            "the check after a handler must not change this"
+        );
+        world.store.prove(&mut tx).await.unwrap();
+        let done = Outcome::Done { attempt: 1 };
+        world.settle(&mut tx, &of, done).await.unwrap();
+        world.store.commit(tx).await.unwrap();
+        let listed = world.store.dead_list(&DeadFilter::default(), 0, 10).await;
+        assert!(listed.unwrap().is_empty());
+    }
+    let (kept, _) = plans(&world, "with wanted as").await;
+    assert!(
+        kept > 0,
+        "the server must keep the plan of the statement that claims"
+    );
+    let (kept, once) = plans(&world, "select d.*, e.event_id").await;
+    assert_eq!(
+        (kept, once),
+        (0, 10),
+        "each list must have a plan of its own"
+    );
 }
 
 /// Processes a few batches, so that the server caches the plans of their statements while the

@@ -52,6 +52,8 @@ pub struct State {
     pub acked: u64,
     /// The error with which every publish fails, if one is set.
     pub refuses: Option<PublishErrorKind>,
+    /// The route to which every publish fails, if there is one.
+    pub refused_route: Option<RouteName>,
     /// Whether every subscription fails.
     pub is_unavailable: bool,
     pub published: u64,
@@ -167,6 +169,12 @@ impl Broker for MemoryBroker {
         let queues = &self.0.queues;
         if let Some(kind) = queues.state().refuses {
             return Err(PublishError::plain(kind));
+        }
+        if routes
+            .iter()
+            .any(|it| queues.state().refused_route.as_ref() == Some(it))
+        {
+            return Err(PublishError::plain(PublishErrorKind::Rejected));
         }
         for route in routes {
             queues.put(Queue::Route(route.clone()), batch.bytes.clone(), false);

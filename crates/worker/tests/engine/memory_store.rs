@@ -338,6 +338,9 @@ impl Store for MemoryStore {
             let state = self.enter("requeue").await?;
             state.rows.due(limit, republish.routes())
         };
+        if due.is_empty() {
+            return Ok(Requeued::default());
+        }
         let retries: Vec<&DueRetry> = due.iter().map(|(_, due)| due).collect();
         let is_confirmed = republish.republish(&retries).await;
         let mut requeued = Requeued::default();

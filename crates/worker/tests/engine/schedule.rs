@@ -3,11 +3,12 @@
 
 use std::sync::atomic::Ordering;
 
-use hookbox_driver::{FaultKind, PublishErrorKind};
+use hookbox_driver::{Batch, FaultKind, PublishErrorKind, Queue};
+use hookbox_event::RouteName;
 use tokio::time::Instant;
 
 use crate::script::Act;
-use crate::world::{World, id, on, within};
+use crate::world::{World, envelope, id, neighbour, on, route, within};
 
 fn waits(world: &World, number: u8) -> bool {
     let state = world.tables.state();
@@ -75,6 +76,8 @@ async fn retries_that_are_due_together_share_a_message() {
         })
         .await;
     }
+    let since = Instant::now();
+    within("all retries must be due", || since.elapsed().as_secs() >= 2).await;
     world.tables.fail("requeue", []);
     within("all events must be done", || {
         (1..=10).all(|number| world.is_done(number))
@@ -82,4 +85,49 @@ async fn retries_that_are_due_together_share_a_message() {
     .await;
     assert_eq!(world.queues.state().published, 1);
     assert_eq!(running.counters.requeued.load(Ordering::Relaxed), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_retries_of_a_confirmed_batch_are_marked() {
+    let mut world = World::new();
+    world.has_neighbour = true;
+    world
+        .tables
+        .fail("requeue", [FaultKind::Unavailable; 1_000]);
+    world.queues.state().refused_route = Some(route());
+    let running = world.start();
+    let is_queued = |of: RouteName, number: u8| {
+        let state = world.tables.state();
+        state
+            .rows
+            .retries
+            .get(&(of, id(number)))
+            .map(|it| it.is_queued)
+    };
+    // The retries of the two routes alternate in the order in which they are due.
+    for number in 1..=6 {
+        let of = if number % 2 == 0 {
+            route()
+        } else {
+            neighbour()
+        };
+        world.script.next(id(number), [Act::Fail]);
+        let bytes = Batch::of(&[envelope(number)]).unwrap().bytes;
+        world.queues.put(Queue::Route(of.clone()), bytes, false);
+        within("the event must wait for its retry", || {
+            is_queued(of.clone(), number).is_some()
+        })
+        .await;
+    }
+    world.tables.fail("requeue", []);
+    within("the retries of the neighbour must be marked", || {
+        [1, 3, 5]
+            .into_iter()
+            .all(|it| is_queued(neighbour(), it) != Some(false))
+    })
+    .await;
+    for number in [2, 4, 6] {
+        assert_eq!(is_queued(route(), number), Some(false), "event {number}");
+    }
+    assert_eq!(running.counters.requeued.load(Ordering::Relaxed), 3);
 }

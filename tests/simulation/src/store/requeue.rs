@@ -38,15 +38,16 @@ pub(super) async fn requeue(
         }
         due
     };
+    if due.is_empty() {
+        return Ok(Requeued::default());
+    }
     let retries: Vec<&DueRetry> = due.iter().map(|(_, due, _)| due).collect();
     let is_confirmed = republish.republish(&retries).await;
-    let mut confirmed = Vec::new();
-    for ((on, due, not_before), is_confirmed) in due.iter().zip(is_confirmed) {
-        if is_confirmed {
-            let attempt = due.envelope.redo.map(|it| it.attempt);
-            confirmed.push((on.clone(), attempt, *not_before));
-        }
-    }
+    let published = due.iter().zip(is_confirmed).filter(|(_, it)| *it);
+    let attempt_of = |due: &DueRetry| due.envelope.redo.map(|it| it.attempt);
+    let confirmed: Vec<(OnRoute, Option<u32>, Duration)> = published
+        .map(|((on, due, not_before), _)| (on.clone(), attempt_of(due), *not_before))
+        .collect();
     let requeued = Requeued {
         due: u32::try_from(due.len()).unwrap_or(u32::MAX),
         confirmed: u32::try_from(confirmed.len()).unwrap_or(u32::MAX),
@@ -55,8 +56,7 @@ pub(super) async fn requeue(
         return Ok(requeued);
     }
     tx.statement("mark retries as queued").await?;
-    let aborted = world.strikes(Fault::AbortedUnknown, &process.name);
-    if aborted {
+    if world.strikes(Fault::AbortedUnknown, &process.name) {
         return Err(unavailable("mark retries: the store gave no answer"));
     }
     {

@@ -48,7 +48,7 @@ pub struct Retry {
     pub attempt: u32,
     pub(super) attempts_before: u32,
     pub(super) due: Instant,
-    pub(super) is_queued: bool,
+    pub is_queued: bool,
     /// The target of the call for which the event is leased.
     pub(super) leased_for: Option<TargetName>,
     /// Why the retry was deferred, and since when.
