@@ -14,13 +14,9 @@ use crate::server::properties::Server;
 use crate::server::query_error::QueryError;
 use crate::server::refusal::{self, Refusal, Stage};
 use crate::server::rights;
-use crate::server::session::Session;
+use crate::server::session::{Session, begin_to_write};
 use crate::server::time_limit::{goodbye, within};
 use crate::{Options, Tx, ends, identity, in_the_way, meta, migrate, proof};
-
-/// The statement that opens a transaction for writing. It sets the isolation level and the access
-/// mode itself, because the defaults of the session may have been changed.
-const WRITE: &str = "begin isolation level read committed read write";
 
 /// The statement that opens a transaction for what operators read: all statements in it see the
 /// same snapshot.
@@ -56,7 +52,7 @@ impl Postgres {
 
     /// Opens a transaction for a change that hookbox makes itself, without a handler.
     pub(crate) async fn write(&self) -> Result<Tx, Fault> {
-        let lease = self.connections.begin(WRITE).await?;
+        let lease = self.connections.begin(begin_to_write!()).await?;
         Ok(Tx::new(lease, self.connections.options().answer_deadline))
     }
 
@@ -77,7 +73,7 @@ impl Postgres {
 
     /// Opens a transaction for a change that an operator requested, with a longer time limit.
     pub(crate) async fn write_slowly(&self) -> Result<Tx, Fault> {
-        let lease = self.connections.begin(WRITE).await?;
+        let lease = self.connections.begin(begin_to_write!()).await?;
         Ok(Tx::new(lease, self.connections.options().report_deadline()))
     }
 

@@ -15,9 +15,14 @@ use crate::refused::{open_error, unavailable};
 use crate::server::refusal::{Names, Stage};
 use crate::server::time_limit::{goodbye, within};
 
-/// The statement that opens a transaction. It sets the isolation level and the access mode itself,
-/// because a handler may have changed the session's defaults.
-const PLAIN_BEGIN: &str = "begin isolation level read committed read write";
+/// The statement that opens a transaction for writing. It sets the isolation level and the access
+/// mode itself, because a handler may have changed the session's defaults.
+macro_rules! begin_to_write {
+    () => {
+        "begin isolation level read committed read write"
+    };
+}
+pub(crate) use begin_to_write;
 
 /// The statements that revert what a handler may have changed in its session. They also set the
 /// parameters again that the database driver sends when it connects. A connection pooler passes
@@ -116,7 +121,8 @@ impl Session {
     /// transaction, a rollback would restore the handler's settings.
     pub fn begin_anew(&self, begin: &str, mark: &Mark) -> String {
         let (check, reset) = (mark.check(), self.reset(mark));
-        format!("{PLAIN_BEGIN}; {check}; {reset} commit; {begin}; {check}")
+        let plain = begin_to_write!();
+        format!("{plain}; {check}; {reset} commit; {begin}; {check}")
     }
 
     /// Returns the statements that reset the session, for use inside an open transaction.
