@@ -147,7 +147,7 @@ impl Store for Postgres {
         ends: &[CallEnd],
         chance: f64,
     ) -> Result<Vec<CallRecorded>, Fault> {
-        call_ends::end_calls(self.write().await?, route, target, ends, chance).await
+        call_ends::end_calls(self.attempt().await?, route, target, ends, chance).await
     }
 
     async fn blocked(&self, target: &TargetName) -> Result<Option<NoPermit>, Fault> {

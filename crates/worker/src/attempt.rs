@@ -1,30 +1,37 @@
 //! One transaction over envelopes of distinct events: claim → check → handle → settle → commit.
+//! When the handler fails on some of several events, what it wrote is undone, and the others run
+//! again in the same transaction.
 //!
 //! The functions stand in the order of "The path of one event" in docs/ARCHITECTURE.md. Everything
 //! that can go wrong ends in an [`AttemptError`], which says what happened; `settle` decides what
 //! follows.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{CommitError, Fault, Outcome, ReceiptOutcome, Store};
-use hookbox_event::{Envelope, EventId, EventNumber};
+use hookbox_event::{Envelope, EventId};
+use tokio::time::Instant;
 
-use crate::Event;
 use crate::attempt_error::AttemptError;
-use crate::attribute::{attribute, is_done};
-use crate::batch::Batch;
+use crate::attribute::{self, attribute, is_done};
 use crate::claimed_event::{ClaimSet, ClaimedEvent};
 use crate::claims::claim;
 use crate::counters::add;
+use crate::decided::decide;
+use crate::handler_failure::HandlerFailure;
 use crate::left::LeftEvents;
 use crate::outcomes;
-use crate::registered::HandlerFailure;
+use crate::parts::Parts;
+use crate::proof::prove;
+use crate::registered::{Handled, Prepared, Readied, Registered};
 use crate::route_context::RouteContext;
-use crate::settle::FailureCause;
-use crate::stale_events;
-use crate::verdict::{Verdict, verdict};
+use crate::run_failure::RunFailure;
+use crate::running_handlers::RunningHandler;
+use crate::time_limits::{CONTINUES_UNTIL, STARTS_UNTIL, limit_of_all, limit_of_each};
 use crate::work::Work;
+use crate::{Event, Json, Route};
 
 /// One transaction over envelopes of distinct events.
 pub(crate) struct Attempt<'a, S: Store> {
@@ -63,7 +70,21 @@ impl<S: Store> Attempt<'_, S> {
             return Ok(LeftEvents::default());
         }
         crash_point!("worker.after_claim");
-        match self.work_on(&mut tx, &claims.events, failed_runs).await {
+        let ran = match decide(self.context, self.work, &mut tx, &claims.events).await {
+            Ok(decided) => {
+                let left = match Batch::new(self.context, self.work, decided.handled) {
+                    Ok(Some(batch)) => batch.run(&mut tx, failed_runs).await,
+                    Ok(None) => Ok(LeftEvents::default()),
+                    Err(error) => Err(error),
+                };
+                left.map(|mut left| {
+                    decided.superseded.leave(&claims.events, &mut left);
+                    (decided.outcomes, left)
+                })
+            }
+            Err(error) => Err(error),
+        };
+        match ran {
             Ok((outcomes, left)) => self.finish(tx, &claims, outcomes, left).await,
             Err(error) => {
                 if error.is_interrupted() {
@@ -80,81 +101,12 @@ impl<S: Store> Attempt<'_, S> {
         }
     }
 
-    /// Runs the transaction of a single event.
-    pub async fn run_one(&self, envelope: &Envelope) -> Result<(), AttemptError> {
-        self.run(&[envelope], &mut 0).await.map(drop)
-    }
-
     async fn claim(&self, tx: &mut S::Tx, envelopes: &[&Envelope]) -> Result<ClaimSet, Fault> {
         let mut claims = ClaimSet::default();
         for claim in claim(self.context, tx, envelopes).await? {
             claims.add(claim);
         }
         Ok(claims)
-    }
-
-    /// Runs the handler on those events that must be handled. Returns the outcome of each event,
-    /// and the events that have left the transaction. The caller ignores the outcomes of the
-    /// latter.
-    async fn work_on(
-        &self,
-        tx: &mut S::Tx,
-        events: &[ClaimedEvent],
-        failed_runs: &mut usize,
-    ) -> Result<(Vec<Outcome>, LeftEvents), AttemptError> {
-        let mut verdicts = Vec::with_capacity(events.len());
-        for event in events {
-            verdicts.push(self.classify(event)?);
-        }
-        let superseded = stale_events::end_stale(self.context, tx, &mut verdicts).await?;
-        let mut outcomes = Vec::with_capacity(events.len());
-        let mut handled = Vec::with_capacity(events.len());
-        for (event, verdict) in events.iter().zip(verdicts) {
-            match verdict {
-                Verdict::Ends(outcome) => outcomes.push(outcome),
-                Verdict::Runs { read, .. } => {
-                    let number = self.context.number(tx, &event.envelope.event)?;
-                    let attempt = (event.attempt, event.round());
-                    let given = event_of(&event.envelope, number, attempt, read);
-                    handled.push((event, given));
-                    outcomes.push(Outcome::Done {
-                        attempt: event.attempt,
-                    });
-                }
-            }
-        }
-        if let Work::Handle { route, handler } = self.work
-            && !handled.is_empty()
-        {
-            let batch = Batch::new(self.context, route, handler, handled)?;
-            let mut left = batch.run(tx, failed_runs).await?;
-            superseded.leave(events, &mut left);
-            return Ok((outcomes, left));
-        }
-        Ok((outcomes, LeftEvents::default()))
-    }
-
-    /// Decides whether the handler runs on an event. It does not run on an event that is orphaned
-    /// or given up, or to which [`verdict`] gives an outcome.
-    fn classify(&self, event: &ClaimedEvent) -> Result<Verdict, AttemptError> {
-        if event.is_orphaned {
-            return Err(AttemptError::handler(event, orphaned(), Duration::ZERO));
-        }
-        Ok(match self.work {
-            Work::Handle { route, handler } => {
-                let config = &self.context.inner.config;
-                verdict(
-                    config,
-                    event,
-                    handler.builds_payload(),
-                    self.context.newest(route),
-                )
-            }
-            Work::GiveUp { reason, detail } => Verdict::Ends(Outcome::Dead {
-                reason,
-                detail: detail.to_owned(),
-            }),
-        })
     }
 
     /// Withdraws the claims of the events that have left the transaction, writes the outcome of
@@ -226,36 +178,223 @@ impl<S: Store> Attempt<'_, S> {
     }
 }
 
-/// Builds the failure of an orphaned event. The claim of such an event is committed, but the event
-/// has no outcome. This happens only if its handler ended the transaction itself.
-pub(crate) fn orphaned() -> HandlerFailure {
-    let error = "an earlier run of the handler ended its own transaction; whether all of its \
-                 effects stand is not known, so it is not run again";
-    HandlerFailure {
-        cause: FailureCause::Orphaned,
-        error: error.to_owned(),
-        interrupted: false,
-        remedy: None,
-    }
+/// The claimed events of one transaction on which the handler runs.
+pub(crate) struct Batch<'t, S: Store> {
+    context: &'t RouteContext<'t, S>,
+    route: &'t Route<S>,
+    handler: &'t Registered<S>,
+    /// The events, in the order of `prepared`.
+    events: Vec<&'t ClaimedEvent>,
+    prepared: Box<dyn Prepared<S>>,
+    /// The events that have left the transaction.
+    left: LeftEvents,
+    /// Whether the transaction has several events for the handler, so that a failed one can leave.
+    is_shared: bool,
+    /// Whether the handler has answered a run on several events with [`Handled::OneByOne`], so that
+    /// it has to be called once for each event.
+    is_one_by_one: bool,
+    started: Instant,
+    /// The sum of the time limits of all runs so far.
+    allowed: Duration,
 }
 
-pub(crate) fn event_of<P>(
-    envelope: &Envelope,
-    number: EventNumber,
-    (attempt, round): (u32, u32),
-    payload: P,
-) -> Event<P> {
-    Event {
-        id: envelope.event,
-        number,
-        receipt: envelope.receipt,
-        source: envelope.source.clone(),
-        topic: envelope.topic.clone(),
-        digest: envelope.digest,
-        received_at: envelope.received_at,
-        attempt,
-        round,
-        body: envelope.body.clone(),
-        payload,
+impl<'t, S: Store> Batch<'t, S> {
+    /// Makes the payloads of claimed events. Returns `None` if there are no events for a handler.
+    /// An event whose payload cannot be made has failed, whatever becomes of the others: it leaves
+    /// the transaction. If it is the only event, its failure is returned.
+    fn new(
+        context: &'t RouteContext<'t, S>,
+        work: Work<'t, S>,
+        claimed: Vec<(&'t ClaimedEvent, Event<Option<Json>>)>,
+    ) -> Result<Option<Self>, AttemptError> {
+        let (route, handler) = match work {
+            Work::Handle { route, handler } if !claimed.is_empty() => (route, handler),
+            Work::Handle { .. } | Work::GiveUp { .. } => return Ok(None),
+        };
+        let started = Instant::now();
+        let (events, handled): (Vec<_>, Vec<_>) = claimed.into_iter().unzip();
+        let is_shared = handled.len() > 1;
+        let Readied { prepared, unready } = handler.prepare(handled);
+        let mut batch = Self {
+            context,
+            route,
+            handler,
+            events,
+            prepared,
+            left: LeftEvents::default(),
+            is_shared,
+            is_one_by_one: false,
+            started,
+            allowed: Duration::ZERO,
+        };
+        // Events are removed from the last to the first, so that the positions of the others stay
+        // valid.
+        for (at, why) in unready.iter().rev() {
+            let failed = RunFailure {
+                of: *at..*at + 1,
+                failure: HandlerFailure::of_payload(context.store(), why),
+            };
+            match failed.into_error(&batch.events, started.elapsed()) {
+                AttemptError::Handler(failed) if is_shared => batch.left.failed.push(*failed),
+                error => return Err(error),
+            }
+            batch.events.remove(*at);
+        }
+        batch.left.failed.reverse();
+        Ok(Some(batch))
+    }
+
+    /// Runs the handler on all events. Adds the number of failed runs to `failed_runs`. Returns the
+    /// events that have left the transaction.
+    async fn run(
+        mut self,
+        tx: &mut S::Tx,
+        failed_runs: &mut usize,
+    ) -> Result<LeftEvents, AttemptError> {
+        let mut parts = Parts::new(self.events.len(), *failed_runs);
+        // Whether the savepoint is set at the point where the next run starts. It is still there
+        // after a failed run was undone.
+        let mut is_set = false;
+        while let Some(part) = parts.next() {
+            if self.is_too_old_to_start() {
+                parts.leave(part);
+                continue;
+            }
+            if self.is_shared && !is_set {
+                let set = self.context.store().savepoint(tx).await;
+                set.map_err(attribute::of_several)?;
+                is_set = true;
+            }
+            let at_once = if part.len() > 1 && !self.is_one_by_one {
+                self.run_all(tx, part.clone()).await?
+            } else {
+                Ok(Handled::OneByOne)
+            };
+            let ran = match at_once {
+                Ok(Handled::All) => Ok(part.end),
+                Ok(Handled::OneByOne) => self.run_each(tx, part.clone()).await?,
+                Err(failed) => Err(failed),
+            };
+            match ran {
+                Ok(end) => {
+                    is_set = false;
+                    parts.succeeded(&part);
+                    parts.leave(end..part.end);
+                }
+                Err(failed) if self.is_shared && self.may_undo(&failed.failure) => {
+                    let undone = self.context.store().undo(tx).await;
+                    undone.map_err(attribute::of_several)?;
+                    parts.failed(part, &failed.of);
+                    *failed_runs = parts.failed_runs();
+                }
+                Err(failed) => return Err(failed.into_error(&self.events, self.started.elapsed())),
+            }
+        }
+        let left = parts.left().iter().filter_map(|at| self.events.get(*at));
+        let left = left.map(|event| (*event).clone());
+        self.left.alone.extend(left);
+        Ok(self.left)
+    }
+
+    /// Returns whether the transaction is too old for another run: see [`STARTS_UNTIL`].
+    fn is_too_old_to_start(&self) -> bool {
+        self.started.elapsed() > STARTS_UNTIL
+    }
+
+    /// Returns whether the events that did not fail can run again in the same transaction. They can
+    /// if the handler has returned an error of its own and the transaction is not older than
+    /// [`CONTINUES_UNTIL`]. After a fault, the whole transaction is repeated instead. After a
+    /// handler that was stopped in the middle of a statement, the connection is closed.
+    fn may_undo(&self, failure: &HandlerFailure) -> bool {
+        let is_young = self.started.elapsed() <= CONTINUES_UNTIL;
+        failure.has_returned() && is_young && self.context.may_start().is_ok()
+    }
+
+    /// Runs the handler on one event after another. Returns the position after the last event on
+    /// which it has run. That position is before the end of `which` if the transaction has become
+    /// too old for the rest.
+    async fn run_each(
+        &mut self,
+        tx: &mut S::Tx,
+        which: Range<usize>,
+    ) -> Result<Result<usize, RunFailure>, Fault> {
+        let (store, time_limit) = (self.context.store(), self.route.time_limit);
+        // These runs count as one running handler with one time limit, because no event is settled
+        // before the last of them has ended.
+        let limit = limit_of_each(time_limit, which.len());
+        let _running = self.start(limit.min(STARTS_UNTIL + time_limit));
+        for at in which.clone() {
+            if self.is_too_old_to_start() {
+                return Ok(Ok(at));
+            }
+            let connection = store.connection(tx);
+            let ran = self.prepared.handle(at, store, connection, time_limit);
+            let ran = ran.await;
+            if let Some(event) = self.events.get(at) {
+                crash_point!("worker.mid_handler", event.envelope.topic.as_str());
+            }
+            if let Err(failure) = self.checked(tx, ran).await? {
+                let of = at..at + 1;
+                return Ok(Err(RunFailure { of, failure }));
+            }
+        }
+        Ok(Ok(which.end))
+    }
+
+    /// Adds a run to the running handlers of the route. No event is settled before the last run of
+    /// the transaction has ended. So the time limit that is recorded for this run is the sum of the
+    /// limits of all runs so far.
+    fn start(&mut self, limit: Duration) -> RunningHandler<'t> {
+        self.allowed = self.allowed.saturating_add(limit);
+        self.context.counters.running.start(self.allowed)
+    }
+
+    /// Runs the handler on several events at once. Whether the handler left the transaction intact
+    /// is checked only once, after all events. So if the transaction is broken, it is not known on
+    /// which event the handler broke it.
+    async fn run_all(
+        &mut self,
+        tx: &mut S::Tx,
+        which: Range<usize>,
+    ) -> Result<Result<Handled, RunFailure>, Fault> {
+        let store = self.context.store();
+        let limit = limit_of_all(self.route.time_limit, which.len());
+        let before = self.allowed;
+        let _running = self.start(limit);
+        let connection = store.connection(tx);
+        let ran = self
+            .prepared
+            .handle_all(which.clone(), store, connection, limit);
+        let (ran, event) = match ran.await {
+            Ok(Handled::OneByOne) => {
+                self.allowed = before;
+                self.is_one_by_one = true;
+                return Ok(Ok(Handled::OneByOne));
+            }
+            Ok(Handled::All) => (Ok(()), None),
+            Err(failed) => (Err(failed.failure), failed.event),
+        };
+        for event in self.events.get(which.clone()).unwrap_or_default() {
+            crash_point!("worker.mid_handler", event.envelope.topic.as_str());
+        }
+        let ran = self.checked(tx, ran).await?;
+        Ok(match ran {
+            Ok(()) => Ok(Handled::All),
+            Err(failure) => Err(RunFailure::of_several(which, &self.events, failure, event)),
+        })
+    }
+
+    /// Checks, after a run of a handler that is not trusted, that the handler has left its
+    /// transaction and its session intact. Returns the failure that results from the run and this
+    /// check.
+    async fn checked(
+        &self,
+        tx: &mut S::Tx,
+        ran: Result<(), HandlerFailure>,
+    ) -> Result<Result<(), HandlerFailure>, Fault> {
+        if self.handler.is_trusted() {
+            return Ok(ran);
+        }
+        prove(self.context.store(), tx, ran).await
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hookbox_driver::Fault;
 
 use crate::claimed_event::ClaimedEvent;
-use crate::registered::HandlerFailure;
+use crate::handler_failure::HandlerFailure;
 
 /// The operation that a fault names when a statement of a handler has failed.
 pub(crate) const STATEMENT: &str = "run a handler's statement";

@@ -7,8 +7,8 @@ use hookbox_driver::{CommitError, Fault, FaultKind, Outcome, describe};
 
 use crate::attempt_error::AttemptError;
 use crate::claimed_event::ClaimedEvent;
+use crate::handler_failure::HandlerFailure;
 use crate::proof;
-use crate::registered::HandlerFailure;
 use crate::settle::FailureCause;
 
 /// Returns whether the outcome means that a handler has run and succeeded.

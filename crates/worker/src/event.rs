@@ -1,7 +1,9 @@
 //! One event, as it is given to a handler.
 
 use bytes::Bytes;
-use hookbox_event::{ContentDigest, EventId, EventNumber, ReceiptId, SourceName, Timestamp, Topic};
+use hookbox_event::{
+    ContentDigest, Envelope, EventId, EventNumber, ReceiptId, SourceName, Timestamp, Topic,
+};
 
 /// One event, as it is given to a handler.
 ///
@@ -37,6 +39,28 @@ pub struct Event<P> {
 }
 
 impl<P> Event<P> {
+    /// Makes the event of an envelope, for the given attempt and round.
+    pub(crate) fn of(
+        envelope: &Envelope,
+        number: EventNumber,
+        (attempt, round): (u32, u32),
+        payload: P,
+    ) -> Self {
+        Self {
+            id: envelope.event,
+            number,
+            receipt: envelope.receipt,
+            source: envelope.source.clone(),
+            topic: envelope.topic.clone(),
+            digest: envelope.digest,
+            received_at: envelope.received_at,
+            attempt,
+            round,
+            body: envelope.body.clone(),
+            payload,
+        }
+    }
+
     /// Returns the same event with another payload, which `make` makes from the body and the
     /// current payload.
     pub(crate) fn try_map<Q, E>(

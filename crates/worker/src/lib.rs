@@ -11,11 +11,11 @@
 //! path of a message to an effect.
 //!
 //! The path of a message to a handler: `consumer` takes it, `process` brings its events to their
-//! outcomes and acknowledges it, `attempt` is one transaction, `batch` runs the handler in it, and
-//! `registered` is one run of a handler. `groups` decides which events of a failed batch run
-//! together again. `suspicion` plans which events may run beside others, `settle` is the table of
-//! what follows from a failure, and `run` carries that out. All parts of a worker share `inner`;
-//! all work on one route shares `route_context`.
+//! outcomes and acknowledges it, `attempt` is one transaction, and `registered` runs the handler in
+//! it. `groups` and `parts` decide which events of a failed batch run together again. `suspicion`
+//! plans which events may run beside others, `settle` is the table of what follows from a failure,
+//! and `run` carries that out. All parts of a worker share `inner`; all work on one route shares
+//! `route_context`.
 //!
 //! Every `select!` here is `biased`. Otherwise tokio would poll the branches in a random order, and
 //! the simulation could not repeat a run of the engine exactly (I20).
@@ -26,7 +26,6 @@
 mod attempt;
 mod attempt_error;
 mod attribute;
-mod batch;
 mod batch_error;
 mod bookkeep;
 mod call;
@@ -40,6 +39,7 @@ mod consumer;
 mod controls;
 mod controls_reader;
 mod counters;
+mod decided;
 pub mod defaults;
 mod effect;
 mod effects;
@@ -48,6 +48,7 @@ mod event;
 mod groups;
 mod handler;
 mod handler_check;
+mod handler_failure;
 mod inner;
 mod instance;
 mod intake;
@@ -64,7 +65,6 @@ mod pace;
 mod parts;
 mod pause;
 mod payload;
-mod prepared;
 mod process;
 mod proof;
 mod record;
@@ -76,10 +76,12 @@ mod retry_batches;
 mod rights;
 mod route_context;
 mod run;
+mod run_failure;
 mod running_handlers;
 mod sample;
 mod schedule;
 mod settle;
+mod settle_messages;
 mod slot;
 mod source_schemas;
 mod stale_events;
@@ -87,6 +89,7 @@ mod standstill;
 mod start_markers;
 mod suspicion;
 mod target_permits;
+mod time_limits;
 mod verdict;
 mod witness;
 mod work;

@@ -2,41 +2,29 @@
 //! acknowledges them. Their events run together in one transaction, each in its own transaction,
 //! or alone in the process.
 
-mod batches;
+mod failures;
+mod isolated;
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{DeadReason, Delivery, Fault, Start, Store, describe};
-use hookbox_event::Envelope;
-use tokio::time::sleep;
+use hookbox_driver::{Fault, FaultKind, Start, Store};
+use hookbox_event::{Envelope, ReceiptId};
 
 use crate::attempt::Attempt;
-use crate::attempt_error::AttemptError;
-use crate::counters::{Counted, add};
+use crate::attempt_error::{AttemptError, STATEMENT};
+use crate::counters::Counted;
+use crate::groups::Groups;
 use crate::intake::{Contents, Intake};
-use crate::pause::{Pause, Stopped};
+use crate::pause::Stopped;
 use crate::route_context::RouteContext;
-use crate::run::{Conclusion, Run};
+use crate::run::Run;
+use crate::settle::FailureCause;
+use crate::settle_messages::settle_messages;
 use crate::slot::Slot;
-use crate::suspicion::{Measure, Plan, Suspect};
+use crate::suspicion::Plan;
 use crate::work::Work;
-use crate::would_run::would_run;
 use crate::{record, start_markers};
-
-/// How long a worker waits before it quarantines a suspected event. In this time, the store's
-/// counts of the starts of the event's handler must not change. One of these starts may belong to a
-/// process that is alive and whose run of the handler has just ended. That process removes its
-/// start with one statement, which takes less than this time. So its start is not taken for a
-/// process death.
-const CONFIRM_AFTER: Duration = Duration::from_secs(1);
-
-/// The detail of a dead letter in this case: the handler ended its own transaction, so it must not
-/// run again. Before that could be recorded, another receipt changed the event.
-const ENDED: &str = "the handler ended its own transaction, and the event was changed by another \
-                     receipt before that was recorded; whether all of its effects stand is not \
-                     known, so it is not run again";
 
 /// Messages that were taken from the queue at the same time, and are processed until all of them
 /// have their outcomes.
@@ -46,6 +34,18 @@ pub(crate) struct Process<'a, S: Store> {
     /// The permit for one of the transactions that the route may run at once. These messages use
     /// it. It is released early if a suspected event among them has to wait.
     pub slot: &'a Slot,
+}
+
+/// How a transaction over several events ended.
+enum BatchEnd {
+    /// The transaction was committed. The events of these receipts have left it and must run alone.
+    Committed(Vec<ReceiptId>),
+    /// The transaction was rolled back because the handler failed on the event of this receipt.
+    Failed(ReceiptId),
+    /// The transaction was rolled back because of one of its events, and it is not known which.
+    FailedUnnamed,
+    /// The events must not run together again. Each of them runs alone next.
+    Separate,
 }
 
 impl<S: Store> Process<'_, S> {
@@ -112,8 +112,9 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
-    /// Runs events while other handlers may run in this process. All of them share one transaction,
-    /// but an event that keeps the others from their outcome gets a transaction of its own.
+    /// Runs events while other handlers may run in this process. All of them run in one
+    /// transaction, or in several if some of them fail. An event that keeps the others from their
+    /// outcome gets a transaction of its own.
     async fn run_shared(&self, events: &[&Envelope], markers: &[Start]) -> Result<(), Stopped> {
         let _beside_others = tokio::select! {
             biased;
@@ -121,11 +122,85 @@ impl<S: Store> Process<'_, S> {
             () = self.context.shutdown.cancelled() => return Err(Stopped),
         };
         start_markers::set(self.context, markers).await?;
-        let ended = match self.run_groups(events).await {
-            Ok(alone) => self.run_single(&alone).await,
-            Err(Stopped) => Err(Stopped),
+        let run = async {
+            let mut groups = Groups::of(events);
+            while let Some(group) = groups.next() {
+                match self.run_batch(&group, &mut groups.failed_runs).await? {
+                    BatchEnd::Committed(left) => groups.add_left(&group, &left),
+                    BatchEnd::Failed(receipt) => groups.take_out(group, &receipt),
+                    BatchEnd::FailedUnnamed => groups.halve(group),
+                    BatchEnd::Separate => groups.separate(group),
+                }
+            }
+            self.run_single(&groups.into_alone()).await
         };
+        let ended = run.await;
         start_markers::clear(self.context, markers, ended).await
+    }
+
+    /// Runs several events in one transaction, and runs them again after a fault of a dependency.
+    /// Adds to `failed_runs` the number of those runs of the handler that failed and were undone,
+    /// so that the transaction could continue.
+    async fn run_batch(
+        &self,
+        events: &[&Envelope],
+        failed_runs: &mut usize,
+    ) -> Result<BatchEnd, Stopped> {
+        let mut pause = self.context.pause();
+        let before = *failed_runs;
+        loop {
+            self.context.may_start()?;
+            // After a fault, the whole transaction runs again, so the failed runs of its earlier
+            // try do not count.
+            *failed_runs = before;
+            if self.context.counters.rights.missing().is_some() {
+                // While the handler lacks a right, the route runs one event at a time and no
+                // batches.
+                return Ok(BatchEnd::Separate);
+            }
+            let run = self.begin();
+            let fault = match self.attempt().run(events, failed_runs).await {
+                Ok(left) => {
+                    pause.over();
+                    let left = self.record_left(&run, events, left, &mut pause).await?;
+                    return Ok(BatchEnd::Committed(left));
+                }
+                Err(AttemptError::Fault(fault)) => fault,
+                Err(AttemptError::Handler(failed)) => match failed.failure.cause {
+                    FailureCause::Fault(kind) => Fault::plain(kind, STATEMENT),
+                    FailureCause::Returned(_)
+                    | FailureCause::Panicked
+                    | FailureCause::TimedOut
+                    | FailureCause::BrokeTransaction => {
+                        return Ok(BatchEnd::Failed(failed.event.envelope.receipt));
+                    }
+                    FailureCause::Orphaned => {
+                        self.record_ended(&run, events, vec![*failed], &mut pause)
+                            .await?;
+                        return Ok(BatchEnd::Separate);
+                    }
+                },
+                Err(AttemptError::Ended(failed)) => {
+                    self.record_ended(&run, events, failed, &mut pause).await?;
+                    return Ok(BatchEnd::Separate);
+                }
+                Err(AttemptError::Unnamed { .. }) => return Ok(BatchEnd::FailedUnnamed),
+                // A trusted handler has broken or ended the transaction. There is no proof after a
+                // trusted handler, so it is not known which of the two happened. If the transaction
+                // was ended, its effects may stand. So each event runs alone next, which needs the
+                // fewest further runs.
+                Err(AttemptError::Broken { .. }) => return Ok(BatchEnd::Separate),
+            };
+            let separates = match fault.kind() {
+                FaultKind::Contention => !pause.is_quick(run.elapsed()),
+                FaultKind::MissingRight => true,
+                FaultKind::Unavailable | FaultKind::Internal => false,
+            };
+            if separates {
+                return Ok(BatchEnd::Separate);
+            }
+            self.context.wait(&mut pause, &fault).await?;
+        }
     }
 
     /// Runs each event in its own transaction until it has its outcome. An event that has to run
@@ -147,7 +222,7 @@ impl<S: Store> Process<'_, S> {
                     Work::GiveUp { .. } => None,
                 };
                 let run = self.begin();
-                let result = self.attempt().run_one(envelope).await;
+                let result = self.attempt().run(&[envelope], &mut 0).await.map(drop);
                 if !self.conclude(&run, envelope, result, &mut pause).await? {
                     again.push((envelope, pause));
                 }
@@ -155,165 +230,6 @@ impl<S: Store> Process<'_, S> {
             waiting = again;
         }
         Ok(())
-    }
-
-    /// Runs a suspected event alone in this process, or quarantines it.
-    async fn run_isolated(&self, suspect: &Suspect<'_>) -> Result<(), Stopped> {
-        let ended = self.isolate(suspect).await;
-        let marker = [Start::of(suspect.envelope)];
-        start_markers::clear(self.context, &marker, ended).await
-    }
-
-    /// Runs a suspected event in isolation until it has its outcome. All other work of this process
-    /// stops during that run. So before the next run the other work gets at least as much time as
-    /// the run took. Therefore other events reach their outcomes even if this event does not reach
-    /// its own for hours.
-    async fn isolate(&self, suspect: &Suspect<'_>) -> Result<(), Stopped> {
-        let (context, envelope) = (self.context, suspect.envelope);
-        let inner = context.inner;
-        let mut suspect = *suspect;
-        let mut pause = context.pause();
-        let (mut is_logged, mut is_marked, mut is_confirmed) = (false, false, false);
-        loop {
-            // If another process has the event in flight, this call waits for that process, while
-            // other work of this process continues.
-            let would_run = || self.would_run(envelope);
-            if context.until_done(would_run).await? {
-                match suspect.measure {
-                    Measure::Quarantine(detail) if is_confirmed => {
-                        return self.quarantine(&suspect, detail).await;
-                    }
-                    Measure::Quarantine(_) => {
-                        is_confirmed = self.confirm(&mut suspect).await?;
-                        continue;
-                    }
-                    Measure::Isolate if is_logged => {}
-                    Measure::Isolate => {
-                        is_logged = true;
-                        add(&context.counters.suspects, 1);
-                        suspect.log_isolated(context.route);
-                    }
-                }
-            }
-            let turn =
-                inner
-                    .isolation
-                    .isolate(suspect.counts.alone(), &inner.counters, context.shutdown);
-            let Some(isolated) = turn.await? else {
-                continue;
-            };
-            let run = self.begin();
-            let result = match self.mark(envelope, &mut is_marked).await {
-                Ok(()) => self.attempt().run_one(envelope).await,
-                Err(fault) => Err(AttemptError::Fault(fault)),
-            };
-            if result.is_err() {
-                start_markers::retract(context, Start::of(envelope)).await;
-                is_marked = false;
-            }
-            let held = run.elapsed();
-            drop(isolated);
-            if self.conclude(&run, envelope, result, &mut pause).await? {
-                return Ok(());
-            }
-            tokio::select! {
-                biased;
-                () = context.shutdown.cancelled() => return Err(Stopped),
-                () = sleep(held) => {}
-            }
-        }
-    }
-
-    /// Waits for a while, reads the start counts of a suspected event again, and returns whether
-    /// they are unchanged. A process that has survived its run of the event has removed its start
-    /// marker by then, so the counts differ.
-    async fn confirm(&self, suspect: &mut Suspect<'_>) -> Result<bool, Stopped> {
-        tokio::select! {
-            biased;
-            () = self.context.shutdown.cancelled() => return Err(Stopped),
-            () = sleep(CONFIRM_AFTER) => {}
-        }
-        let start = [Start::of(suspect.envelope)];
-        let counts = start_markers::counts(self.context, &start).await?;
-        Ok(counts
-            .first()
-            .is_some_and(|counts| suspect.recount(*counts)))
-    }
-
-    /// Sets the start marker of an event that runs alone in this process, if its handler would run
-    /// now. A process counts only one start of an event, however often it runs the handler.
-    /// Otherwise two processes that each have a copy of the message, and wait for each other, would
-    /// count start after start. Those starts would look like process deaths.
-    async fn mark(&self, envelope: &Envelope, is_marked: &mut bool) -> Result<(), Fault> {
-        let (context, start) = (self.context, Start::of(envelope));
-        *is_marked |= context
-            .inner
-            .own_markers
-            .is_counted_alone(context.route, start);
-        if self.would_run(envelope).await? && !*is_marked {
-            start_markers::set_isolated(context, start).await?;
-            *is_marked = true;
-        }
-        Ok(())
-    }
-
-    /// Returns whether the handler would run for an envelope now.
-    async fn would_run(&self, envelope: &Envelope) -> Result<bool, Fault> {
-        let rule = match self.work {
-            Work::Handle { route, .. } => self.context.newest(route),
-            Work::GiveUp { .. } => None,
-        };
-        would_run(self.context, rule, envelope).await
-    }
-
-    /// Stores a suspected event as a dead letter.
-    async fn quarantine(&self, suspect: &Suspect<'_>, detail: &str) -> Result<(), Stopped> {
-        suspect.log_quarantined(self.context.route, detail);
-        let reason = DeadReason::Quarantined;
-        self.give_up(suspect.envelope, reason, detail).await
-    }
-
-    /// Carries out what follows from a run of an event, and returns whether the event has its
-    /// outcome now. If not, it has to run again.
-    async fn conclude(
-        &self,
-        run: &Run<'_, S>,
-        received: &Envelope,
-        result: Result<(), AttemptError>,
-        pause: &mut Pause<'_>,
-    ) -> Result<bool, Stopped> {
-        match run.conclude(result, pause).await? {
-            Conclusion::Settled => Ok(true),
-            Conclusion::RunAgain => Ok(false),
-            Conclusion::GiveUp => {
-                let reason = DeadReason::Orphaned;
-                self.give_up(received, reason, ENDED).await?;
-                Ok(true)
-            }
-        }
-    }
-
-    /// Stores as a dead letter an event whose handler must not run. Does nothing if the event has
-    /// an outcome by now.
-    async fn give_up(
-        &self,
-        envelope: &Envelope,
-        reason: DeadReason,
-        detail: &str,
-    ) -> Result<(), Stopped> {
-        let process = Process {
-            work: Work::GiveUp { reason, detail },
-            ..*self
-        };
-        let mut pause = self.context.pause();
-        loop {
-            let run = process.begin();
-            let result = process.attempt().run_one(envelope).await;
-            match run.conclude(result, &mut pause).await? {
-                Conclusion::Settled => return Ok(()),
-                Conclusion::RunAgain | Conclusion::GiveUp => {}
-            }
-        }
     }
 
     fn attempt(&self) -> Attempt<'_, S> {
@@ -325,32 +241,5 @@ impl<S: Store> Process<'_, S> {
 
     fn begin(&self) -> Run<'_, S> {
         Run::begin(self.context, self.work)
-    }
-}
-
-/// Acknowledges messages whose events have their outcomes, or releases messages whose work was
-/// stopped.
-pub(crate) async fn settle_messages<S: Store>(
-    context: &RouteContext<'_, S>,
-    deliveries: Vec<Delivery>,
-    finished: Result<(), Stopped>,
-) {
-    for delivery in deliveries {
-        crash_point!("worker.before_ack");
-        let settled = match finished {
-            Ok(()) => delivery.ack().await,
-            Err(Stopped) => Delivery::release(delivery).await,
-        };
-        if let Err(fault) = settled {
-            // The message is redelivered. If its receipts have their outcomes by then, nothing is
-            // done about them again.
-            let route = context.route;
-            tracing::info!(
-                route = %route,
-                error = describe(&fault),
-                "a message of route {route} could not be settled and will be redelivered"
-            );
-        }
-        crash_point!("worker.after_ack");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hookbox_driver::{CommitError, Fault, Store};
 
-use crate::registered::HandlerFailure;
+use crate::handler_failure::HandlerFailure;
 use crate::settle::FailureCause;
 
 /// How long to wait for the store's proof about the transaction after a handler was stopped,

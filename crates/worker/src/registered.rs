@@ -1,7 +1,6 @@
-//! Gives handlers of any payload type one interface, and runs a handler once. A panic or an
-//! exceeded time limit becomes a failure like any other.
+//! Gives handlers of any payload type one interface: makes the payloads of events, and runs a
+//! handler on them. A panic or an exceeded time limit becomes a failure like any other.
 
-use std::any::Any;
 use std::future::Future;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
@@ -10,18 +9,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use hookbox_driver::{FaultKind, Store, storable};
+use hookbox_driver::Store;
 use hookbox_event::EventId;
 
 use crate::batch_error::Failed;
-use crate::prepared::{Prepared, TypedEvents};
-use crate::settle::FailureCause;
+use crate::handler_failure::{HandlerFailure, Unready};
 use crate::{Event, Handler, HandlerError, Json, Payload};
-
-/// The longest time limit of one run on several events, equal to the longest that the config allows
-/// for one event. It is limited because a batch that fails runs several times, and RabbitMQ
-/// redelivers a message that is not settled within 30 minutes.
-pub(crate) const BATCH_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
 
 /// A handler with any payload type. Only [`register`] creates one.
 #[async_trait]
@@ -57,10 +50,42 @@ pub struct Readied<S: Store> {
     pub(crate) unready: Vec<(usize, Unready)>,
 }
 
-/// Why the payload of an event could not be made.
-pub(crate) enum Unready {
-    Returned(HandlerError),
-    Panicked(Box<dyn Any + Send>),
+/// Events that are ready for their handler, whatever the type of their payloads.
+#[async_trait]
+pub trait Prepared<S: Store>: Send + Sync {
+    /// Runs the handler on the event at this position.
+    async fn handle(
+        &self,
+        at: usize,
+        store: &S,
+        connection: &mut S::Connection,
+        time_limit: Duration,
+    ) -> Result<(), HandlerFailure>;
+
+    /// Runs the handler once on the events at these positions.
+    async fn handle_all(
+        &self,
+        which: Range<usize>,
+        store: &S,
+        connection: &mut S::Connection,
+        time_limit: Duration,
+    ) -> Result<Handled, BatchFailure>;
+}
+
+/// The result of a run on several events in which the handler did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handled {
+    /// The handler has handled all events.
+    All,
+    /// The handler has done nothing, because it handles one event after another.
+    OneByOne,
+}
+
+/// The failure of one run on several events.
+pub(crate) struct BatchFailure {
+    /// The event that the handler names as the cause of the failure.
+    pub event: Option<EventId>,
+    pub failure: HandlerFailure,
 }
 
 /// Converts a handler into the form that a route holds.
@@ -114,95 +139,52 @@ impl<S: Store, H: Handler<S>> DynHandler<S> for Typed<H> {
     }
 }
 
-/// The failure of one run of a handler.
-#[derive(Debug, Clone)]
-pub(crate) struct HandlerFailure {
-    pub cause: FailureCause,
-    /// The error text, as it is stored with the event. It is never logged, because it may quote
-    /// the body.
-    pub error: String,
-    /// Whether the handler was stopped in the middle of its work, so that its connection must be
-    /// closed.
-    pub interrupted: bool,
-    /// What an operator has to do, if a right is missing and it is known which.
-    pub remedy: Option<String>,
+/// Events with payloads of the handler's own type.
+struct TypedEvents<S: Store, H: Handler<S>> {
+    handler: Arc<H>,
+    events: Vec<Event<H::Payload>>,
 }
 
-impl HandlerFailure {
-    /// Returns whether the handler has ended with an error of its own. After a fault, the
-    /// connection may be at fault; after a handler that was stopped, a statement may still run.
-    pub fn has_returned(&self) -> bool {
-        match self.cause {
-            FailureCause::Returned(_) => !self.interrupted,
-            FailureCause::Panicked
-            | FailureCause::TimedOut
-            | FailureCause::BrokeTransaction
-            | FailureCause::Orphaned
-            | FailureCause::Fault(_) => false,
+#[async_trait]
+impl<S: Store, H: Handler<S>> Prepared<S> for TypedEvents<S, H> {
+    async fn handle(
+        &self,
+        at: usize,
+        store: &S,
+        connection: &mut S::Connection,
+        time_limit: Duration,
+    ) -> Result<(), HandlerFailure> {
+        let Some(event) = self.events.get(at) else {
+            return Ok(());
+        };
+        match limited(self.handler.handle(event, connection), time_limit).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(HandlerFailure::returned(store, &error)),
+            Err(stopped) => Err(stopped),
         }
     }
-}
 
-/// The result of a run on several events in which the handler did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Handled {
-    /// The handler has handled all events.
-    All,
-    /// The handler has done nothing, because it handles one event after another.
-    OneByOne,
-}
-
-/// The failure of one run on several events.
-pub(crate) struct BatchFailure {
-    /// The event that the handler names as the cause of the failure.
-    pub event: Option<EventId>,
-    pub failure: HandlerFailure,
-}
-
-/// Runs a handler on one event.
-pub(crate) async fn run<S: Store>(
-    store: &S,
-    prepared: &dyn Prepared<S>,
-    at: usize,
-    connection: &mut S::Connection,
-    time_limit: Duration,
-) -> Result<(), HandlerFailure> {
-    match limited(prepared.handle(at, connection), time_limit).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(returned(store, &error)),
-        Err(stopped) => Err(stopped),
-    }
-}
-
-/// Returns the time limit for all calls of a handler together, if it is called for one event after
-/// another.
-pub(crate) fn limit_of_each(time_limit: Duration, events: usize) -> Duration {
-    time_limit.saturating_mul(u32::try_from(events).unwrap_or(u32::MAX))
-}
-
-/// Returns the time limit of a run on several events at once: that of one event times the number of
-/// events, and at most [`BATCH_TIME_LIMIT_MAX`].
-pub(crate) fn limit_of_all(time_limit: Duration, events: usize) -> Duration {
-    limit_of_each(time_limit, events).min(BATCH_TIME_LIMIT_MAX.max(time_limit))
-}
-
-/// Runs a handler on several events at once.
-pub(crate) async fn run_all<S: Store>(
-    store: &S,
-    prepared: &dyn Prepared<S>,
-    which: Range<usize>,
-    connection: &mut S::Connection,
-    time_limit: Duration,
-) -> Result<Handled, BatchFailure> {
-    let failed = |event, failure| Err(BatchFailure { event, failure });
-    match limited(prepared.handle_all(which, connection), time_limit).await {
-        Ok(Ok(())) => Ok(Handled::All),
-        Ok(Err(error)) => match error.0 {
-            Failed::OneByOne => Ok(Handled::OneByOne),
-            Failed::Event(event, error) => failed(Some(event), returned(store, &error)),
-            Failed::Unknown(error) => failed(None, returned(store, &error)),
-        },
-        Err(stopped) => failed(None, stopped),
+    async fn handle_all(
+        &self,
+        which: Range<usize>,
+        store: &S,
+        connection: &mut S::Connection,
+        time_limit: Duration,
+    ) -> Result<Handled, BatchFailure> {
+        let events = self.events.get(which).unwrap_or_default();
+        let handled = limited(self.handler.handle_all(events, connection), time_limit);
+        let (event, failure) = match handled.await {
+            Ok(Ok(())) => return Ok(Handled::All),
+            Ok(Err(error)) => match error.0 {
+                Failed::OneByOne => return Ok(Handled::OneByOne),
+                Failed::Event(event, error) => {
+                    (Some(event), HandlerFailure::returned(store, &error))
+                }
+                Failed::Unknown(error) => (None, HandlerFailure::returned(store, &error)),
+            },
+            Err(stopped) => (None, stopped),
+        };
+        Err(BatchFailure { event, failure })
     }
 }
 
@@ -214,72 +196,7 @@ async fn limited<T>(
     let handled = AssertUnwindSafe(run).catch_unwind();
     match tokio::time::timeout(time_limit, handled).await {
         Ok(Ok(result)) => Ok(result),
-        Ok(Err(panic)) => Err(panicked(&*panic)),
-        Err(_elapsed) => {
-            let error = format!("the handler ran longer than its time limit of {time_limit:?}");
-            Err(HandlerFailure {
-                cause: FailureCause::TimedOut,
-                error,
-                interrupted: true,
-                remedy: None,
-            })
-        }
+        Ok(Err(panic)) => Err(HandlerFailure::panicked(&*panic)),
+        Err(_elapsed) => Err(HandlerFailure::timed_out(time_limit)),
     }
-}
-
-/// Builds the failure of an event whose payload could not be made.
-pub(crate) fn unready<S: Store>(store: &S, why: &Unready) -> HandlerFailure {
-    match why {
-        Unready::Returned(error) => returned(store, error),
-        // No statement of the handler was running, so the connection can still be used.
-        Unready::Panicked(panic) => HandlerFailure {
-            interrupted: false,
-            ..panicked(&**panic)
-        },
-    }
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> HandlerFailure {
-    let error = format!("the handler panicked: {}", message(panic));
-    HandlerFailure {
-        cause: FailureCause::Panicked,
-        error: storable(&error).into_owned(),
-        interrupted: true,
-        remedy: None,
-    }
-}
-
-/// Builds the failure of a handler that returned an error.
-fn returned<S: Store>(store: &S, error: &HandlerError) -> HandlerFailure {
-    // If the driver finds a fault of the database in the error, the class that the handler's author
-    // chose (transient or permanent) does not count.
-    let cause = store
-        .diagnose(error.cause())
-        .map_or(FailureCause::Returned(error.class), FailureCause::Fault);
-    let remedy = match cause {
-        FailureCause::Fault(FaultKind::MissingRight) => store.remedy(error.cause()),
-        FailureCause::Fault(
-            FaultKind::Contention | FaultKind::Unavailable | FaultKind::Internal,
-        )
-        | FailureCause::Returned(_)
-        | FailureCause::Panicked
-        | FailureCause::TimedOut
-        | FailureCause::BrokeTransaction
-        | FailureCause::Orphaned => None,
-    };
-    HandlerFailure {
-        cause,
-        error: storable(&store.describe(error.cause())).into_owned(),
-        interrupted: false,
-        remedy,
-    }
-}
-
-/// Returns the text of a panic, if it has one.
-pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(no text)")
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use hookbox_driver::{Fault, Store, describe};
 use hookbox_event::{Envelope, JsonError, RouteName};
 
-use crate::attempt::event_of;
 use crate::error::Class;
-use crate::prepared::Prepared;
+use crate::handler_failure::HandlerFailure;
 use crate::proof::prove;
-use crate::registered::{self, Handled, HandlerFailure, Readied, Registered};
+use crate::registered::{Handled, Prepared, Readied, Registered};
 use crate::settle::FailureCause;
-use crate::{Json, Sample};
+use crate::time_limits::limit_of_all;
+use crate::{Event, Json, Sample};
 
 /// The time limit of one run of a handler in a rehearsal.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -181,11 +181,14 @@ async fn ready<S: Store>(
         let number = number.ok_or_else(|| of_test("the event of a sample is stored already"))?;
         let read = Json::read(&envelope.body);
         let read = read.map_err(|error| of_test(error.to_string()))?;
-        events.push(event_of(envelope, number, (1, 1), Some(read)));
+        events.push(Event::of(envelope, number, (1, 1), Some(read)));
     }
     let Readied { prepared, unready } = handler.prepare(events);
     match unready.first() {
-        Some((_, why)) => Err(failed(Form::OneByOne, registered::unready(store, why))),
+        Some((_, why)) => Err(failed(
+            Form::OneByOne,
+            HandlerFailure::of_payload(store, why),
+        )),
         None => Ok(prepared),
     }
 }
@@ -203,15 +206,17 @@ async fn run<S: Store>(
         Form::OneByOne => {
             for at in 0..events {
                 let connection = store.connection(tx);
-                let ran = registered::run(store, prepared, at, connection, TIME_LIMIT).await;
+                let ran = prepared.handle(at, store, connection, TIME_LIMIT).await;
                 let proved = prove(store, tx, ran).await?;
                 proved.map_err(|failure| failed(form, failure))?;
             }
         }
         Form::AllAtOnce => {
             let connection = store.connection(tx);
-            let limit = registered::limit_of_all(TIME_LIMIT, events);
-            let ran = registered::run_all(store, prepared, 0..events, connection, limit).await;
+            let limit = limit_of_all(TIME_LIMIT, events);
+            let ran = prepared
+                .handle_all(0..events, store, connection, limit)
+                .await;
             let ran = match ran {
                 Ok(Handled::OneByOne) => return Ok(false),
                 Ok(Handled::All) => Ok(()),

@@ -5,11 +5,10 @@ use std::fmt;
 use hookbox_driver::describe;
 use hookbox_event::{EventNumber, RouteName};
 
-use crate::attempt::event_of;
 use crate::call_error::CallClass;
 use crate::effects::registered::ReadiedCall;
-use crate::registered::{Unready, message};
-use crate::{Call, Effect, Json, Sample, register_effect};
+use crate::handler_failure::{Unready, panic_text};
+use crate::{Call, Effect, Event, Json, Sample, register_effect};
 
 /// Why the call for a sample did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -77,12 +76,12 @@ pub async fn rehearse_call<E: Effect>(
         route,
         traceparent: envelope.traceparent.clone(),
     };
-    let event = event_of(&envelope, EventNumber::from_i64(1), (1, 1), Some(read));
+    let event = Event::of(&envelope, EventNumber::from_i64(1), (1, 1), Some(read));
     let ReadiedCall(readied) = register_effect(effect).prepare(event);
     let prepared = readied.map_err(|why| {
         CallRehearsalError::NoPayload(match why {
             Unready::Returned(error) => describe(error.cause()),
-            Unready::Panicked(panic) => format!("the effect panicked: {}", message(&*panic)),
+            Unready::Panicked(panic) => format!("the effect panicked: {}", panic_text(&*panic)),
         })
     })?;
     prepared.call(&call).await.map_err(|error| {

@@ -7,7 +7,6 @@ use hookbox_event::{
 };
 
 use crate::Event;
-use crate::attempt::event_of;
 
 /// When a sample was received: 2026-01-01T00:00:00Z. A fixed time makes tests repeatable.
 const RECEIVED_AT: Timestamp = Timestamp::from_unix_micros(1_767_225_600_000_000);
@@ -121,7 +120,7 @@ impl<P> Event<P> {
         let sample = Sample::new("null");
         let digest = ContentDigest::of_canonical_json(&Digester::Plain, b"null");
         let envelope = sample.with_digest(digest, 0);
-        event_of(&envelope, EventNumber::from_i64(0), (1, 1), payload)
+        Event::of(&envelope, EventNumber::from_i64(0), (1, 1), payload)
     }
 }
 

@@ -19,7 +19,7 @@ use super::route::{EffectRoute, Permit};
 use super::settle_call::{CallCause, FailedCall, settle_call};
 use crate::claimed_event::ClaimedEvent;
 use crate::counters::Counted;
-use crate::registered::message;
+use crate::handler_failure::panic_text;
 use crate::{Call, CallError};
 
 /// An event that is leased, with the call that is to be made for it.
@@ -148,7 +148,7 @@ fn returned(error: &CallError) -> FailedCall {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> FailedCall {
-    let error = format!("the effect panicked: {}", message(panic));
+    let error = format!("the effect panicked: {}", panic_text(panic));
     FailedCall {
         cause: CallCause::Panicked,
         error: storable(&error).into_owned(),

@@ -19,10 +19,10 @@ use crate::claimed_event::ClaimedEvent;
 use crate::counters::Counted;
 use crate::intake::{Contents, Intake};
 use crate::pause::{Pause, Stopped};
-use crate::process::settle_messages;
 use crate::record::{self, DeferralWait};
 use crate::route_context::RouteContext;
 use crate::settle::{Settlement, settle};
+use crate::settle_messages::settle_messages;
 
 /// How long the events of a message may wait in memory until each of them is leased. Then the
 /// message is released, and the events that are not leased are processed when it is redelivered.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hookbox_driver::{TargetLimits, TargetName};
 
-use crate::registered::Unready;
+use crate::handler_failure::Unready;
 use crate::{Call, CallError, Effect, Event, Json, Payload};
 
 /// The longest time limit of a call. When a process dies, about this time may pass until its calls

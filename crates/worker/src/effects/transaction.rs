@@ -14,13 +14,13 @@ use tokio::time::Instant;
 use super::flight::LeasedCall;
 use super::registered::{PreparedCall, ReadiedCall};
 use super::route::EffectRoute;
-use crate::attempt::{event_of, orphaned};
+use crate::Event;
 use crate::attempt_error::FailedAttempt;
 use crate::claimed_event::{ClaimSet, ClaimedEvent};
 use crate::claims::claim;
 use crate::counters::add;
+use crate::handler_failure::HandlerFailure;
 use crate::outcomes;
-use crate::registered;
 use crate::route_context::RouteContext;
 use crate::stale_events;
 use crate::verdict::{Verdict, verdict};
@@ -144,7 +144,10 @@ impl<S: Store> LeaseTransaction<'_, S> {
         if event.is_orphaned {
             // An external call cannot orphan an event. So the route had a handler at that time, and
             // the handler ended its own transaction.
-            sorted.committed.failed.push(failed(event, orphaned()));
+            sorted
+                .committed
+                .failed
+                .push(failed(event, HandlerFailure::orphaned()));
             return Ok(None);
         }
         let (effect, config) = (&self.route.effect, &self.context.inner.config);
@@ -158,7 +161,8 @@ impl<S: Store> LeaseTransaction<'_, S> {
         };
         let number = self.context.number(tx, &event.envelope.event)?;
         let attempt = (event.attempt, event.round());
-        let ReadiedCall(readied) = effect.prepare(event_of(&event.envelope, number, attempt, read));
+        let ReadiedCall(readied) =
+            effect.prepare(Event::of(&event.envelope, number, attempt, read));
         match readied {
             Ok(call) => Ok(Some(Ready {
                 event,
@@ -167,7 +171,7 @@ impl<S: Store> LeaseTransaction<'_, S> {
             })),
             Err(why) => {
                 sorted.withdrawn.push(event.envelope.event);
-                let failure = registered::unready(self.context.store(), &why);
+                let failure = HandlerFailure::of_payload(self.context.store(), &why);
                 sorted.committed.failed.push(failed(event, failure));
                 Ok(None)
             }

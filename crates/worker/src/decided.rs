@@ -1,0 +1,83 @@
+//! What becomes of the events that a transaction has claimed.
+
+use std::time::Duration;
+
+use hookbox_driver::{Outcome, Store};
+
+use crate::attempt_error::AttemptError;
+use crate::claimed_event::ClaimedEvent;
+use crate::handler_failure::HandlerFailure;
+use crate::route_context::RouteContext;
+use crate::stale_events::{self, Superseded};
+use crate::verdict::{Verdict, verdict};
+use crate::work::Work;
+use crate::{Event, Json};
+
+/// What becomes of the events that a transaction has claimed.
+pub(crate) struct Decided<'t> {
+    /// The outcome of each event. That of an event in `handled` holds only if the event does not
+    /// leave the transaction.
+    pub outcomes: Vec<Outcome>,
+    /// The events on which the handler runs.
+    pub handled: Vec<(&'t ClaimedEvent, Event<Option<Json>>)>,
+    pub superseded: Superseded,
+}
+
+/// Decides what becomes of each claimed event: whether the handler runs on it, or which outcome it
+/// has without a run.
+pub(crate) async fn decide<'t, S: Store>(
+    context: &RouteContext<'_, S>,
+    work: Work<'_, S>,
+    tx: &mut S::Tx,
+    events: &'t [ClaimedEvent],
+) -> Result<Decided<'t>, AttemptError> {
+    let mut verdicts = Vec::with_capacity(events.len());
+    for event in events {
+        verdicts.push(classify(context, work, event)?);
+    }
+    let superseded = stale_events::end_stale(context, tx, &mut verdicts).await?;
+    let mut outcomes = Vec::with_capacity(events.len());
+    let mut handled = Vec::with_capacity(events.len());
+    for (event, verdict) in events.iter().zip(verdicts) {
+        match verdict {
+            Verdict::Ends(outcome) => outcomes.push(outcome),
+            Verdict::Runs { read, .. } => {
+                let number = context.number(tx, &event.envelope.event)?;
+                let attempt = (event.attempt, event.round());
+                handled.push((event, Event::of(&event.envelope, number, attempt, read)));
+                outcomes.push(Outcome::Done {
+                    attempt: event.attempt,
+                });
+            }
+        }
+    }
+    Ok(Decided {
+        outcomes,
+        handled,
+        superseded,
+    })
+}
+
+/// Decides whether the handler runs on an event. It does not run on an event that is orphaned or
+/// given up, or to which [`verdict`] gives an outcome.
+fn classify<S: Store>(
+    context: &RouteContext<'_, S>,
+    work: Work<'_, S>,
+    event: &ClaimedEvent,
+) -> Result<Verdict, AttemptError> {
+    if event.is_orphaned {
+        let failure = HandlerFailure::orphaned();
+        return Err(AttemptError::handler(event, failure, Duration::ZERO));
+    }
+    Ok(match work {
+        Work::Handle { route, handler } => {
+            let config = &context.inner.config;
+            let rule = context.newest(route);
+            verdict(config, event, handler.builds_payload(), rule)
+        }
+        Work::GiveUp { reason, detail } => Verdict::Ends(Outcome::Dead {
+            reason,
+            detail: detail.to_owned(),
+        }),
+    })
+}

@@ -1,0 +1,33 @@
+//! How long the handler may run on the events of one transaction.
+
+use std::time::Duration;
+
+/// The longest time limit of one run on several events, equal to the longest that the config allows
+/// for one event. It is limited because a batch that fails runs several times, and RabbitMQ
+/// redelivers a message that is not settled within 30 minutes.
+pub(crate) const BATCH_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
+
+/// The greatest age at which a transaction continues with other events after the handler has failed
+/// in it. An older transaction is rolled back. Otherwise it could hold its locks for as long again,
+/// and on SQLite no other transaction could write in that time. The server also limits the length
+/// of a transaction. After this time, that limit allows one more run of each event, but not many
+/// runs.
+pub(crate) const CONTINUES_UNTIL: Duration = Duration::from_secs(5);
+
+/// The greatest age of a transaction at which another run of the handler starts in it. An event
+/// whose run would start later leaves the transaction, and runs in a transaction of its own.
+/// Without this limit, 64 slow events could keep a transaction open for more than 30 minutes.
+/// RabbitMQ redelivers their message after that time, so nothing would ever be committed.
+pub(crate) const STARTS_UNTIL: Duration = BATCH_TIME_LIMIT_MAX;
+
+/// Returns the time limit for all calls of a handler together, if it is called for one event after
+/// another.
+pub(crate) fn limit_of_each(time_limit: Duration, events: usize) -> Duration {
+    time_limit.saturating_mul(u32::try_from(events).unwrap_or(u32::MAX))
+}
+
+/// Returns the time limit of a run on several events at once: that of one event times the number of
+/// events, and at most [`BATCH_TIME_LIMIT_MAX`].
+pub(crate) fn limit_of_all(time_limit: Duration, events: usize) -> Duration {
+    limit_of_each(time_limit, events).min(BATCH_TIME_LIMIT_MAX.max(time_limit))
+}
