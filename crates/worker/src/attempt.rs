@@ -328,8 +328,8 @@ impl<'t, S: Store> Batch<'t, S> {
                 return Ok(Ok(at));
             }
             let connection = store.connection(tx);
-            let ran = self.prepared.handle(at, store, connection, time_limit);
-            let ran = ran.await;
+            let handled = self.prepared.handle(at, store, connection, time_limit);
+            let ran = handled.await;
             if let Some(event) = self.events.get(at) {
                 crash_point!("worker.mid_handler", event.envelope.topic.as_str());
             }
