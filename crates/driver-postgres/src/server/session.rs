@@ -36,10 +36,10 @@ const RESET: &str = "reset session authorization; reset role; reset all; unliste
 const SET_MARK: &str = "select pg_catalog.set_config('hookbox.session', \
      pg_catalog.gen_random_uuid()::text, false)";
 
-/// Makes the server keep the plans of the statements in the transaction of an attempt with a handler
-/// of the user. Planning the statements of such transactions anew takes up to 40 % of their time,
-/// when the load is low and the transactions are small. `auto` is PostgreSQL's default, so it suits
-/// the statements of users.
+/// Makes the server keep the plans of the statements in a transaction with a handler of the user.
+/// Planning the statements of an attempt anew takes up to 40 % of their time, when the load is low
+/// and the transactions are small. `auto` is PostgreSQL's default, so it suits the statements of
+/// users.
 macro_rules! keep_plans {
     () => {
         "set local plan_cache_mode = 'auto'"
@@ -47,11 +47,11 @@ macro_rules! keep_plans {
 }
 pub(crate) use keep_plans;
 
-/// Makes the server keep one plan for each statement of a transaction that has statements of hookbox
-/// only. They find rows by their keys and have no optional conditions, so one plan suits all values.
-/// With `auto` the server would plan a statement anew whose arrays have fewer than ten values,
-/// because a plan for all values assumes ten. And no plan may read a table as a whole, even if it
-/// was made when the table was small.
+/// Makes the server keep one plan for each statement of a transaction that has only statements of
+/// hookbox. They find rows by their keys and have no optional conditions, so one plan suits all
+/// values. With `auto` the server would plan a statement anew whose arrays have fewer than ten
+/// values, because a plan for all values assumes ten. And no plan may read a table as a whole, even
+/// if it was made when the table was small.
 macro_rules! keep_own_plans {
     () => {
         "set local plan_cache_mode = 'force_generic_plan'; set local enable_seqscan = off"

@@ -126,8 +126,8 @@ async fn plans_are_kept_in_attempts_and_nowhere_else() {
     );
 }
 
-/// At a low load a batch has only a few events. For so short arrays the server's own choice would be
-/// a new plan each time.
+/// At a low load a batch has only a few events. For so short arrays the server's own choice would
+/// be a new plan each time.
 #[tokio::test]
 async fn the_plans_of_small_batches_are_kept_where_no_handler_of_the_user_runs() {
     let world = World::with(|options| options.connections_max = 1).await;
