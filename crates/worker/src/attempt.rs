@@ -2,9 +2,8 @@
 //! When the handler fails on some of several events, what it wrote is undone, and the others run
 //! again in the same transaction.
 //!
-//! The functions stand in the order of "The path of one event" in docs/ARCHITECTURE.md. Everything
-//! that can go wrong ends in an [`AttemptError`], which says what happened; `settle` decides what
-//! follows.
+//! Everything that can go wrong ends in an [`AttemptError`], which says what happened; `settle`
+//! decides what follows.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use crate::attribute::{self, attribute, is_done};
 use crate::claimed_event::{ClaimSet, ClaimedEvent};
 use crate::claims::claim;
 use crate::counters::add;
-use crate::decided::decide;
+use crate::decisions::decide;
 use crate::handler_failure::HandlerFailure;
 use crate::left::LeftEvents;
 use crate::outcomes;
@@ -41,10 +40,10 @@ pub(crate) struct Attempt<'a, S: Store> {
 
 impl<S: Store> Attempt<'_, S> {
     /// Runs the transaction up to its commit. Returns the events that have left the transaction,
-    /// for example because the handler failed on them. If the transaction cannot be committed,
-    /// returns the reason, and the transaction has no effect. Adds to `failed_runs` how many runs
-    /// of the handler failed and were undone, after which the transaction continued with other
-    /// events.
+    /// for example because the handler failed on them. If there is only one event, it does not
+    /// leave: its failure is returned. If the transaction cannot be committed, returns the reason,
+    /// and the transaction has no effect. Adds to `failed_runs` how many runs of the handler failed
+    /// and were undone, after which the transaction continued with other events.
     pub async fn run(
         &self,
         envelopes: &[&Envelope],
@@ -70,21 +69,17 @@ impl<S: Store> Attempt<'_, S> {
             return Ok(LeftEvents::default());
         }
         crash_point!("worker.after_claim");
-        let ran = match decide(self.context, self.work, &mut tx, &claims.events).await {
-            Ok(decided) => {
-                let left = match Batch::new(self.context, self.work, decided.handled) {
-                    Ok(Some(batch)) => batch.run(&mut tx, failed_runs).await,
-                    Ok(None) => Ok(LeftEvents::default()),
-                    Err(error) => Err(error),
-                };
-                left.map(|mut left| {
-                    decided.superseded.leave(&claims.events, &mut left);
-                    (decided.outcomes, left)
-                })
-            }
-            Err(error) => Err(error),
+        let handle = async {
+            let decisions = decide(self.context, self.work, &mut tx, &claims.events).await?;
+            let batch = Batch::new(self.context, self.work, decisions.to_handle)?;
+            let mut left = match batch {
+                Some(batch) => batch.run(&mut tx, failed_runs).await?,
+                None => LeftEvents::default(),
+            };
+            decisions.superseded.leave(&claims.events, &mut left);
+            Ok::<_, AttemptError>((decisions.outcomes, left))
         };
-        match ran {
+        match handle.await {
             Ok((outcomes, left)) => self.finish(tx, &claims, outcomes, left).await,
             Err(error) => {
                 if error.is_interrupted() {
@@ -179,7 +174,7 @@ impl<S: Store> Attempt<'_, S> {
 }
 
 /// The claimed events of one transaction on which the handler runs.
-pub(crate) struct Batch<'t, S: Store> {
+struct Batch<'t, S: Store> {
     context: &'t RouteContext<'t, S>,
     route: &'t Route<S>,
     handler: &'t Registered<S>,

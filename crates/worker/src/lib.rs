@@ -39,7 +39,7 @@ mod consumer;
 mod controls;
 mod controls_reader;
 mod counters;
-mod decided;
+mod decisions;
 pub mod defaults;
 mod effect;
 mod effects;

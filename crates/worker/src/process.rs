@@ -122,6 +122,7 @@ impl<S: Store> Process<'_, S> {
             () = self.context.shutdown.cancelled() => return Err(Stopped),
         };
         start_markers::set(self.context, markers).await?;
+        // The markers have to be removed after a stop as well, so `?` must not leave this function.
         let run = async {
             let mut groups = Groups::of(events);
             while let Some(group) = groups.next() {

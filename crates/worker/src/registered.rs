@@ -52,7 +52,7 @@ pub struct Readied<S: Store> {
 
 /// Events that are ready for their handler, whatever the type of their payloads.
 #[async_trait]
-pub trait Prepared<S: Store>: Send + Sync {
+pub(crate) trait Prepared<S: Store>: Send + Sync {
     /// Runs the handler on the event at this position.
     async fn handle(
         &self,
@@ -157,7 +157,10 @@ impl<S: Store, H: Handler<S>> Prepared<S> for TypedEvents<S, H> {
         let Some(event) = self.events.get(at) else {
             return Ok(());
         };
-        match limited(self.handler.handle(event, connection), time_limit).await {
+        // The block makes the call itself a part of the run: a handler may also panic before it
+        // returns its future.
+        let handled = async { self.handler.handle(event, connection).await };
+        match limited(handled, time_limit).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(HandlerFailure::returned(store, &error)),
             Err(stopped) => Err(stopped),
@@ -172,8 +175,8 @@ impl<S: Store, H: Handler<S>> Prepared<S> for TypedEvents<S, H> {
         time_limit: Duration,
     ) -> Result<Handled, BatchFailure> {
         let events = self.events.get(which).unwrap_or_default();
-        let handled = limited(self.handler.handle_all(events, connection), time_limit);
-        let (event, failure) = match handled.await {
+        let handled = async { self.handler.handle_all(events, connection).await };
+        let (event, failure) = match limited(handled, time_limit).await {
             Ok(Ok(())) => return Ok(Handled::All),
             Ok(Err(error)) => match error.0 {
                 Failed::OneByOne => return Ok(Handled::OneByOne),

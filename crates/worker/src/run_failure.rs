@@ -11,7 +11,7 @@ use crate::claimed_event::ClaimedEvent;
 use crate::handler_failure::HandlerFailure;
 use crate::settle::FailureCause;
 
-/// The failure of one run of a handler.
+/// A failed run, with the events that may have caused the failure.
 pub(crate) struct RunFailure {
     /// The positions, among the events of the transaction, of those that may have caused the
     /// failure: a single one if the cause is known.
@@ -41,7 +41,7 @@ impl RunFailure {
     }
 
     /// Converts the failure into the error that ends the transaction. `events` are all events of
-    /// the transaction, and `took` is the time since the handler began with the first of them.
+    /// the transaction, and `took` is how long the transaction has been handling them.
     pub fn into_error(self, events: &[&ClaimedEvent], took: Duration) -> AttemptError {
         let Self { of, failure } = self;
         let events = events.get(of).unwrap_or_default();

@@ -129,7 +129,12 @@ async fn the_time_limit_of_a_batch_is_that_of_its_events_and_at_most_three_minut
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_and_a_hang_in_a_batch_are_failures_of_their_events_alone() {
-    for act in [Act::Panic, Act::Hang, Act::BreakTransaction] {
+    for act in [
+        Act::Panic,
+        Act::PanicAtCall,
+        Act::Hang,
+        Act::BreakTransaction,
+    ] {
         let world = at_once();
         world.script.next(id(2), [act; 9]);
         world.put(&(1..=5).map(envelope).collect::<Vec<_>>());
@@ -153,6 +158,22 @@ async fn a_panic_and_a_hang_in_a_batch_are_failures_of_their_events_alone() {
             "{act:?}: only event 2 must fail: {failures:?}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_whenever_it_gets_a_batch_handles_the_events_alone() {
+    let world = at_once();
+    world.script.panics_at_call.store(true, Ordering::Relaxed);
+    world.put(&(1..=3).map(envelope).collect::<Vec<_>>());
+    let _running = world.start();
+    within("the events must be done", || world.are_done([1, 2, 3])).await;
+    assert_eq!(world.tables.state().rows.failures, []);
+    let batches = [vec![id(1), id(2), id(3)], vec![id(2), id(3)]];
+    assert_eq!(
+        world.script.batches(),
+        batches,
+        "the batch must run by halves"
+    );
 }
 
 #[tokio::test(start_paused = true)]

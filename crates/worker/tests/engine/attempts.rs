@@ -77,13 +77,15 @@ async fn a_permanent_failure_is_a_dead_letter_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_an_attempt_and_the_worker_works_on() {
-    let world = World::new();
-    world.script.next(id(1), [Act::Panic]);
-    world.put_each([1]);
-    let _running = world.start();
-    within("event 1 must be done", || world.is_done(1)).await;
-    assert_eq!(failures(&world), [(1, FailureClass::Panicked)]);
-    assert_eq!(world.script.runs_of(id(1))[1].attempt, 2);
+    for act in [Act::Panic, Act::PanicAtCall] {
+        let world = World::new();
+        world.script.next(id(1), [act]);
+        world.put_each([1]);
+        let _running = world.start();
+        within("event 1 must be done", || world.is_done(1)).await;
+        assert_eq!(failures(&world), [(1, FailureClass::Panicked)], "{act:?}");
+        assert_eq!(world.script.runs_of(id(1))[1].attempt, 2, "{act:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

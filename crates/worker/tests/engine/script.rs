@@ -2,6 +2,7 @@
 //! time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub enum Act {
     /// Returns a permanent failure.
     Reject,
     Panic,
+    /// Panics when it is called, before it returns its future.
+    PanicAtCall,
     /// Never returns.
     Hang,
     /// Hangs, and makes the store unavailable from then on.
@@ -69,6 +72,8 @@ pub struct Script {
     batches: Mutex<Vec<Vec<EventId>>>,
     /// Whether a handler of batches does not name the event that it could not handle.
     pub is_nameless: AtomicBool,
+    /// Whether a handler of batches panics when it is called, before it returns its future.
+    pub panics_at_call: AtomicBool,
 }
 
 impl Script {
@@ -177,50 +182,56 @@ impl<const T: bool> Handler<MemoryStore> for Scripted<T> {
     const TRUSTED: bool = T;
     type Payload = AnyButZero;
 
-    async fn handle(
+    fn handle(
         &self,
         event: &Event<AnyButZero>,
         tx: &mut MemoryConnection,
-    ) -> Result<(), HandlerError> {
+    ) -> impl Future<Output = Result<(), HandlerError>> {
         let process = &*self.0;
         let act = process.script.begin(process.number, event);
-        let _running = Running(process, event.id);
+        let running = Running(process, event.id);
         tx.effects.push(event.id);
-        match act {
-            Act::Succeed => Ok(()),
-            Act::Take(time) => {
-                tokio::time::sleep(time).await;
-                Ok(())
-            }
-            Act::Fail => Err(HandlerError::transient("it failed")),
-            Act::FailFor(wish) => Err(HandlerError::retry_after(wish, "it failed")),
-            Act::Reject => Err(HandlerError::permanent("the handler never accepts it")),
-            Act::Panic => panic!("the handler has a bug"),
-            Act::Hang => std::future::pending().await,
-            Act::HangInOutage => {
-                process.tables.state().is_unavailable = true;
-                std::future::pending().await
-            }
-            Act::Store(kind) => Err(MemoryError(kind)).or_reject(),
-            Act::BreakTransaction => {
-                tx.is_broken = true;
-                Ok(())
-            }
-            Act::EndTransaction => {
-                tx.commit();
-                Ok(())
-            }
-            Act::EndAndFail => {
-                tx.commit();
-                Err(HandlerError::transient("it failed"))
-            }
-            Act::RollBack => {
-                tx.roll_back();
-                Ok(())
-            }
-            Act::Kill => {
-                process.die();
-                std::future::pending().await
+        if let Act::PanicAtCall = act {
+            panic!("the handler has a bug");
+        }
+        async move {
+            let _running = running;
+            match act {
+                Act::Succeed => Ok(()),
+                Act::Take(time) => {
+                    tokio::time::sleep(time).await;
+                    Ok(())
+                }
+                Act::Fail => Err(HandlerError::transient("it failed")),
+                Act::FailFor(wish) => Err(HandlerError::retry_after(wish, "it failed")),
+                Act::Reject => Err(HandlerError::permanent("the handler never accepts it")),
+                Act::Panic | Act::PanicAtCall => panic!("the handler has a bug"),
+                Act::Hang => std::future::pending().await,
+                Act::HangInOutage => {
+                    process.tables.state().is_unavailable = true;
+                    std::future::pending().await
+                }
+                Act::Store(kind) => Err(MemoryError(kind)).or_reject(),
+                Act::BreakTransaction => {
+                    tx.is_broken = true;
+                    Ok(())
+                }
+                Act::EndTransaction => {
+                    tx.commit();
+                    Ok(())
+                }
+                Act::EndAndFail => {
+                    tx.commit();
+                    Err(HandlerError::transient("it failed"))
+                }
+                Act::RollBack => {
+                    tx.roll_back();
+                    Ok(())
+                }
+                Act::Kill => {
+                    process.die();
+                    std::future::pending().await
+                }
             }
         }
     }
@@ -243,23 +254,28 @@ impl<const T: bool> Handler<MemoryStore> for AtOnce<T> {
         self.0.handle(event, tx).await
     }
 
-    async fn handle_all(
+    fn handle_all(
         &self,
         events: &[Event<AnyButZero>],
         tx: &mut MemoryConnection,
-    ) -> Result<(), BatchError> {
+    ) -> impl Future<Output = Result<(), BatchError>> {
         let script = &self.0.0.script;
         let ids = events.iter().map(|event| event.id).collect();
         script.batches.lock().unwrap().push(ids);
-        for event in events {
-            if let Err(error) = self.0.handle(event, tx).await {
-                return Err(if script.is_nameless.load(Ordering::Relaxed) {
-                    BatchError::unknown(error)
-                } else {
-                    BatchError::of(event, error)
-                });
-            }
+        if script.panics_at_call.load(Ordering::Relaxed) {
+            panic!("the handler of batches has a bug");
         }
-        Ok(())
+        async move {
+            for event in events {
+                if let Err(error) = self.0.handle(event, tx).await {
+                    return Err(if script.is_nameless.load(Ordering::Relaxed) {
+                        BatchError::unknown(error)
+                    } else {
+                        BatchError::of(event, error)
+                    });
+                }
+            }
+            Ok(())
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of the events that a transaction has claimed.
+//! Decides what becomes of the events that a transaction has claimed.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::work::Work;
 use crate::{Event, Json};
 
 /// What becomes of the events that a transaction has claimed.
-pub(crate) struct Decided<'t> {
-    /// The outcome of each event. That of an event in `handled` holds only if the event does not
+pub(crate) struct Decisions<'t> {
+    /// The outcome of each event. That of an event in `to_handle` holds only if the event does not
     /// leave the transaction.
     pub outcomes: Vec<Outcome>,
     /// The events on which the handler runs.
-    pub handled: Vec<(&'t ClaimedEvent, Event<Option<Json>>)>,
+    pub to_handle: Vec<(&'t ClaimedEvent, Event<Option<Json>>)>,
     pub superseded: Superseded,
 }
 
@@ -30,30 +30,30 @@ pub(crate) async fn decide<'t, S: Store>(
     work: Work<'_, S>,
     tx: &mut S::Tx,
     events: &'t [ClaimedEvent],
-) -> Result<Decided<'t>, AttemptError> {
+) -> Result<Decisions<'t>, AttemptError> {
     let mut verdicts = Vec::with_capacity(events.len());
     for event in events {
         verdicts.push(classify(context, work, event)?);
     }
     let superseded = stale_events::end_stale(context, tx, &mut verdicts).await?;
     let mut outcomes = Vec::with_capacity(events.len());
-    let mut handled = Vec::with_capacity(events.len());
+    let mut to_handle = Vec::with_capacity(events.len());
     for (event, verdict) in events.iter().zip(verdicts) {
         match verdict {
             Verdict::Ends(outcome) => outcomes.push(outcome),
             Verdict::Runs { read, .. } => {
                 let number = context.number(tx, &event.envelope.event)?;
                 let attempt = (event.attempt, event.round());
-                handled.push((event, Event::of(&event.envelope, number, attempt, read)));
+                to_handle.push((event, Event::of(&event.envelope, number, attempt, read)));
                 outcomes.push(Outcome::Done {
                     attempt: event.attempt,
                 });
             }
         }
     }
-    Ok(Decided {
+    Ok(Decisions {
         outcomes,
-        handled,
+        to_handle,
         superseded,
     })
 }
