@@ -216,8 +216,7 @@ impl Options {
             ("default_transaction_isolation", "read committed".to_owned()),
             // The statements for lists have optional conditions (`$1 is null or ...`), and the plan
             // for such a statement depends on which conditions are given. So the server plans each
-            // statement anew, except in the transactions of attempts; see `session::keep_plans` and
-            // `session::keep_own_plans`.
+            // statement anew, except in the transactions of attempts; see `session::keep_plans`.
             ("plan_cache_mode", "force_custom_plan".to_owned()),
             ("statement_timeout", millis(self.statement_timeout)),
             ("lock_timeout", millis(self.lock_timeout)),

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Error, Executor, PgConnection, Row};
 use crate::diagnose;
 use crate::server::prepared_statements::{forget, prepared_by_session};
 use crate::server::query_error::QueryError;
-use crate::server::session::{begin_to_write, keep_own_plans, keep_plans};
+use crate::server::session::{begin_to_write, keep_plans};
 use crate::tx::{Tx, ended};
 
 /// The session settings that a handler must leave unchanged. Each of them determines what hookbox's
@@ -50,7 +50,7 @@ const WATCHED: [&str; 12] = [
 ];
 
 /// The statements that open a transaction for an attempt without a handler of the user.
-pub(crate) const BEGIN_OWN: &str = concat!(begin_to_write!(), "; ", keep_own_plans!());
+pub(crate) const BEGIN_OWN: &str = concat!(begin_to_write!(), "; ", keep_plans!());
 
 /// The statements that open a transaction for a handler of the user. They record the settings of
 /// the session, and set a savepoint. When the server rejects every other statement, going back to

@@ -27,13 +27,15 @@ pub(crate) struct Found {
     pub is_whole: bool,
 }
 
-/// The statement of [`insert`].
+/// The statement of [`insert`]. The array of the claims is a subquery for the reason that
+/// [`crate::claims::insert`] has.
 const INSERT: &str = "with found as materialized (
          select pg_current_xact_id()::text = $1 as is_same,
                 current_setting('synchronous_commit') in ('on', 'remote_apply')
                     and cardinality($12::bigint[])
                         = (select count(*) from claims
-                           where claims.route = $2 and claims.event = any ($12)
+                           where claims.route = $2
+                             and claims.event = any ((select $12::bigint[])::bigint[])
                              and claims.state = 'done' and claims.attempts = 1) as is_whole
      ), written as (
          insert into receipts (route, receipt_id, event, outcome, key_id, instance, number,
