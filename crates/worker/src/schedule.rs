@@ -1,8 +1,10 @@
 //! Publishes due retries to the queue of their route, unless the route is paused. A retry is marked
 //! as queued only after the broker's confirm.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -11,6 +13,7 @@ use hookbox_driver::{
     Batch, Broker, DueRetry, FaultKind, PublishError, Republish, Store, describe,
 };
 use hookbox_event::{Envelope, RouteName};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::add;
@@ -22,6 +25,12 @@ use crate::retry_batches::batches;
 /// number is limited to what the broker confirms in about a second, even if each is published in a
 /// batch of its own.
 const TAKEN_AT_ONCE: u32 = 512;
+
+/// For how long the retries of a route stay in the store when the broker has confirmed none of those
+/// that were published. Those that are due for the longest time are taken first. So the retries of
+/// one queue that accepts no messages would otherwise be taken again and again, and those of other
+/// routes never.
+const LEFT_OUT_FOR: Duration = Duration::from_secs(5);
 
 /// Publishes the due retries of all routes that are not paused. Any number of workers may run a
 /// scheduler at the same time.
@@ -36,11 +45,13 @@ impl<S: Store> Scheduler<S> {
         let mut publisher = Publisher {
             broker: &*self.inner.broker,
             routes: Vec::new(),
+            left_out: Mutex::default(),
             is_failing: AtomicBool::new(false),
         };
         loop {
             // Retries and replays of a paused route stay due in the store.
-            publisher.routes = self.inner.controls.running(&self.inner.config.all_routes);
+            let running = self.inner.controls.running(&self.inner.config.all_routes);
+            publisher.routes = publisher.accepted(running);
             let requeued = tokio::select! {
                 biased;
                 requeued = self.inner.store.requeue_due(TAKEN_AT_ONCE, &publisher) => requeued,
@@ -76,8 +87,11 @@ impl<S: Store> Scheduler<S> {
 
 struct Publisher<'a> {
     broker: &'a dyn Broker,
-    /// The routes that have a queue and are not paused.
+    /// The routes whose retries are taken: those that have a queue, are not paused and are not left
+    /// out.
     routes: Vec<RouteName>,
+    /// The routes that are left out, and until when.
+    left_out: Mutex<BTreeMap<RouteName, Instant>>,
     /// Whether the last publish failed. Only the first failure in a row is logged as a warning,
     /// because every publish fails, once a second, while the broker confirms none.
     is_failing: AtomicBool,
@@ -101,11 +115,39 @@ impl Republish for Publisher<'_> {
                 is_confirmed[*position] = is_published;
             }
         }
+        self.leave_out(due, &is_confirmed);
         is_confirmed
     }
 }
 
 impl Publisher<'_> {
+    /// Returns those of the given routes that are not left out.
+    fn accepted(&self, mut routes: Vec<RouteName>) -> Vec<RouteName> {
+        let (mut left_out, now) = (self.left_out(), Instant::now());
+        left_out.retain(|_, until| *until > now);
+        routes.retain(|route| !left_out.contains_key(route));
+        routes
+    }
+
+    /// Leaves out the routes of which no retry was confirmed.
+    fn leave_out(&self, due: &[&DueRetry], is_confirmed: &[bool]) {
+        let pairs = || due.iter().zip(is_confirmed);
+        let confirmed = pairs().filter(|(_, is_confirmed)| **is_confirmed);
+        let confirmed: BTreeSet<&RouteName> = confirmed.map(|(retry, _)| &retry.route).collect();
+        let refused = pairs().map(|(retry, _)| &retry.route);
+        let refused = refused.filter(|route| !confirmed.contains(route));
+        let until = Instant::now() + LEFT_OUT_FOR;
+        let mut left_out = self.left_out();
+        for route in refused {
+            left_out.insert(route.clone(), until);
+        }
+    }
+
+    fn left_out(&self) -> MutexGuard<'_, BTreeMap<RouteName, Instant>> {
+        // No code panics while it holds this lock, so the map is never left half-changed.
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Publishes retries of one route and topic as one batch. Returns whether the broker has
     /// confirmed it.
     async fn publish(&self, retries: Vec<&DueRetry>) -> bool {

@@ -42,6 +42,8 @@ pub struct State {
     pub faults: BTreeMap<&'static str, VecDeque<FaultKind>>,
     /// How long the next commits take, in order. Later ones take no time.
     pub slow_commits: VecDeque<Duration>,
+    /// The most retries that are taken at a time; `None` for as many as the caller wants.
+    pub taken_at_once: Option<u32>,
     calls: BTreeMap<&'static str, u64>,
     /// The claims that open transactions hold. Each value is the number of the transaction and the
     /// number of its process.
@@ -336,6 +338,7 @@ impl Store for MemoryStore {
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault> {
         let due = {
             let state = self.enter("requeue").await?;
+            let limit = state.taken_at_once.unwrap_or(limit);
             state.rows.due(limit, republish.routes())
         };
         if due.is_empty() {

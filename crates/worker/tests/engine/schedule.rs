@@ -131,3 +131,32 @@ async fn only_the_retries_of_a_confirmed_batch_are_marked() {
     }
     assert_eq!(running.counters.requeued.load(Ordering::Relaxed), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_accepts_nothing_does_not_keep_back_the_retries_of_others() {
+    let mut world = World::new();
+    world.has_neighbour = true;
+    world.tables.state().taken_at_once = Some(2);
+    world.queues.state().refused_route = Some(route());
+    let _running = world.start();
+    for number in 1..=3 {
+        world.script.next(id(number), [Act::Fail]);
+        world.put_each([number]);
+        within("the event must wait for its retry", || {
+            waits(&world, number)
+        })
+        .await;
+    }
+    let bytes = Batch::of(&[envelope(4)]).unwrap().bytes;
+    world.script.next(id(4), [Act::Fail]);
+    world.queues.put(Queue::Route(neighbour()), bytes, false);
+    within("the event of the neighbour must have run twice", || {
+        world.script.runs_of(id(4)).len() == 2
+    })
+    .await;
+    world.queues.state().refused_route = None;
+    within("the other events must be done", || {
+        world.are_done([1, 2, 3])
+    })
+    .await;
+}
