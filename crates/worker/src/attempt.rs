@@ -1,6 +1,7 @@
 //! One transaction over envelopes of distinct events: claim → check → handle → settle → commit.
-//! When the handler fails on some of several events, what it wrote is undone, and the others run
-//! again in the same transaction.
+//! [`Attempt`] is the transaction. [`Batch`] is those of its events on which the handler runs; it
+//! stands here to keep the path to a handler short. When the handler fails on some of several
+//! events, what it wrote is undone, and the others run again in the same transaction.
 //!
 //! Everything that can go wrong ends in an [`AttemptError`], which says what happened; `settle`
 //! decides what follows.
@@ -291,9 +292,10 @@ impl<'t, S: Store> Batch<'t, S> {
         Ok(self.left)
     }
 
-    /// Returns whether the transaction is too old for another run: see [`STARTS_UNTIL`].
+    /// Returns whether the transaction is too old for another run: see [`STARTS_UNTIL`]. An event
+    /// that is alone in its transaction cannot leave it, so it always runs.
     fn is_too_old_to_start(&self) -> bool {
-        self.started.elapsed() > STARTS_UNTIL
+        self.is_shared && self.started.elapsed() > STARTS_UNTIL
     }
 
     /// Returns whether the events that did not fail can run again in the same transaction. They can

@@ -13,18 +13,18 @@ use crate::verdict::{Verdict, verdict};
 use crate::work::Work;
 use crate::{Event, Json};
 
-/// What becomes of the events that a transaction has claimed.
+/// The decisions about all events of a transaction.
 pub(crate) struct Decisions<'t> {
     /// The outcome of each event. That of an event in `to_handle` holds only if the event does not
     /// leave the transaction.
     pub outcomes: Vec<Outcome>,
     /// The events on which the handler runs.
     pub to_handle: Vec<(&'t ClaimedEvent, Event<Option<Json>>)>,
+    /// The stale events that leave the transaction if the newer ones do.
     pub superseded: Superseded,
 }
 
-/// Decides what becomes of each claimed event: whether the handler runs on it, or which outcome it
-/// has without a run.
+/// Decides for each event whether the handler runs on it, or which outcome it has without a run.
 pub(crate) async fn decide<'t, S: Store>(
     context: &RouteContext<'_, S>,
     work: Work<'_, S>,

@@ -3,7 +3,7 @@
 //! or alone in the process.
 
 mod failures;
-mod isolated;
+mod suspects;
 
 use std::collections::HashSet;
 
@@ -16,6 +16,7 @@ use crate::attempt_error::{AttemptError, STATEMENT};
 use crate::counters::Counted;
 use crate::groups::Groups;
 use crate::intake::{Contents, Intake};
+use crate::left::LeftEvents;
 use crate::pause::Stopped;
 use crate::route_context::RouteContext;
 use crate::run::Run;
@@ -25,6 +26,11 @@ use crate::slot::Slot;
 use crate::suspicion::Plan;
 use crate::work::Work;
 use crate::{record, start_markers};
+
+/// After this many faults, while the store answers, the events of a batch run alone. One event, or
+/// the size of the batch, may be the cause: a statement with more parameters than the protocol
+/// allows, or a pause between two statements after which the server ends the session.
+const FAULTS_TOGETHER_MAX: usize = 3;
 
 /// Messages that were taken from the queue at the same time, and are processed until all of them
 /// have their outcomes.
@@ -149,6 +155,7 @@ impl<S: Store> Process<'_, S> {
     ) -> Result<BatchEnd, Stopped> {
         let mut pause = self.context.pause();
         let before = *failed_runs;
+        let mut faults = 0;
         loop {
             self.context.may_start()?;
             // After a fault, the whole transaction runs again, so the failed runs of its earlier
@@ -192,10 +199,13 @@ impl<S: Store> Process<'_, S> {
                 // fewest further runs.
                 Err(AttemptError::Broken { .. }) => return Ok(BatchEnd::Separate),
             };
+            faults += 1;
             let separates = match fault.kind() {
                 FaultKind::Contention => !pause.is_quick(run.elapsed()),
                 FaultKind::MissingRight => true,
-                FaultKind::Unavailable | FaultKind::Internal => false,
+                FaultKind::Unavailable | FaultKind::Internal => {
+                    faults > FAULTS_TOGETHER_MAX && self.context.store().ping().await.is_ok()
+                }
             };
             if separates {
                 return Ok(BatchEnd::Separate);
@@ -223,7 +233,8 @@ impl<S: Store> Process<'_, S> {
                     Work::GiveUp { .. } => None,
                 };
                 let run = self.begin();
-                let result = self.attempt().run(&[envelope], &mut 0).await.map(drop);
+                let ran = self.attempt().run(&[envelope], &mut 0).await;
+                let result = ran.and_then(LeftEvents::none);
                 if !self.conclude(&run, envelope, result, &mut pause).await? {
                     again.push((envelope, pause));
                 }

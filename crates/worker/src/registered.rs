@@ -159,12 +159,12 @@ impl<S: Store, H: Handler<S>> Prepared<S> for TypedEvents<S, H> {
         };
         // The block makes the call itself a part of the run: a handler may also panic before it
         // returns its future.
-        let handled = async { self.handler.handle(event, connection).await };
-        match limited(handled, time_limit).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(HandlerFailure::returned(store, &error)),
-            Err(stopped) => Err(stopped),
-        }
+        // The error is described here as well, because its `Display` may panic.
+        let handled = async {
+            let handled = self.handler.handle(event, connection).await;
+            handled.map_err(|error| HandlerFailure::returned(store, &error))
+        };
+        limited(handled, time_limit).await.flatten()
     }
 
     async fn handle_all(
@@ -175,19 +175,31 @@ impl<S: Store, H: Handler<S>> Prepared<S> for TypedEvents<S, H> {
         time_limit: Duration,
     ) -> Result<Handled, BatchFailure> {
         let events = self.events.get(which).unwrap_or_default();
-        let handled = async { self.handler.handle_all(events, connection).await };
-        let (event, failure) = match limited(handled, time_limit).await {
-            Ok(Ok(())) => return Ok(Handled::All),
-            Ok(Err(error)) => match error.0 {
-                Failed::OneByOne => return Ok(Handled::OneByOne),
-                Failed::Event(event, error) => {
-                    (Some(event), HandlerFailure::returned(store, &error))
-                }
-                Failed::Unknown(error) => (None, HandlerFailure::returned(store, &error)),
-            },
-            Err(stopped) => (None, stopped),
+        let failed = |event, error: &HandlerError| BatchFailure {
+            event,
+            failure: HandlerFailure::returned(store, error),
         };
-        Err(BatchFailure { event, failure })
+        let handled = async {
+            match self
+                .handler
+                .handle_all(events, connection)
+                .await
+                .map_err(|it| it.0)
+            {
+                Ok(()) => Ok(Handled::All),
+                Err(Failed::OneByOne) => Ok(Handled::OneByOne),
+                Err(Failed::Event(event, error)) => Err(failed(Some(event), &error)),
+                Err(Failed::Unknown(error)) => Err(failed(None, &error)),
+            }
+        };
+        let stopped = |failure| BatchFailure {
+            event: None,
+            failure,
+        };
+        limited(handled, time_limit)
+            .await
+            .map_err(stopped)
+            .flatten()
     }
 }
 

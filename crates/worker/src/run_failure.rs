@@ -13,8 +13,8 @@ use crate::settle::FailureCause;
 
 /// A failed run, with the events that may have caused the failure.
 pub(crate) struct RunFailure {
-    /// The positions, among the events of the transaction, of those that may have caused the
-    /// failure: a single one if the cause is known.
+    /// The positions, among the events of the batch, of those that may have caused the failure: a
+    /// single one if the cause is known.
     pub of: Range<usize>,
     pub failure: HandlerFailure,
 }
@@ -40,8 +40,8 @@ impl RunFailure {
         Self { of, failure }
     }
 
-    /// Converts the failure into the error that ends the transaction. `events` are all events of
-    /// the transaction, and `took` is how long the transaction has been handling them.
+    /// Converts the failure into the error that ends the transaction. `events` are the events of
+    /// the batch, and `took` is how long the transaction has been handling them.
     pub fn into_error(self, events: &[&ClaimedEvent], took: Duration) -> AttemptError {
         let Self { of, failure } = self;
         let events = events.get(of).unwrap_or_default();

@@ -107,7 +107,8 @@ impl<S: Store> Process<'_, S> {
         let mut pause = self.context.pause();
         loop {
             let run = process.begin();
-            let result = process.attempt().run(&[envelope], &mut 0).await.map(drop);
+            let ran = process.attempt().run(&[envelope], &mut 0).await;
+            let result = ran.and_then(LeftEvents::none);
             match run.conclude(result, &mut pause).await? {
                 Conclusion::Settled => return Ok(()),
                 Conclusion::RunAgain | Conclusion::GiveUp => {}

@@ -132,6 +132,7 @@ async fn a_panic_and_a_hang_in_a_batch_are_failures_of_their_events_alone() {
     for act in [
         Act::Panic,
         Act::PanicAtCall,
+        Act::FailWithoutText,
         Act::Hang,
         Act::BreakTransaction,
     ] {
@@ -174,6 +175,7 @@ async fn a_handler_that_panics_whenever_it_gets_a_batch_handles_the_events_alone
         batches,
         "the batch must run by halves"
     );
+    assert_eq!([1, 2, 3].map(|number| world.effects(number)), [1, 1, 1]);
 }
 
 #[tokio::test(start_paused = true)]

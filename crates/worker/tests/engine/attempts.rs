@@ -77,7 +77,7 @@ async fn a_permanent_failure_is_a_dead_letter_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_an_attempt_and_the_worker_works_on() {
-    for act in [Act::Panic, Act::PanicAtCall] {
+    for act in [Act::Panic, Act::PanicAtCall, Act::FailWithoutText] {
         let world = World::new();
         world.script.next(id(1), [act]);
         world.put_each([1]);
@@ -99,6 +99,24 @@ async fn a_handler_is_stopped_at_its_time_limit() {
     // The first run ends at its time limit of 10 s, and the first delay of the retry policy is 1
     // s.
     assert_eq!(delays(&world, 1), [11]);
+}
+
+/// A process may be stopped for minutes between the claim of an event and the run of its handler.
+#[tokio::test(start_paused = true)]
+async fn an_event_alone_in_its_transaction_runs_however_old_the_transaction_is() {
+    let world = World::new();
+    let body = Bytes::from_static(b"600");
+    let digest = ContentDigest::of_raw_body(&Digester::Plain, &body);
+    let slow = Envelope {
+        body,
+        digest,
+        ..envelope(1)
+    };
+    world.put(&[slow]);
+    let _running = world.start();
+    within("the message must be acknowledged", || world.is_settled()).await;
+    assert!(world.is_done(1), "no event may be lost");
+    assert_eq!(world.effects(1), 1);
 }
 
 #[tokio::test(start_paused = true)]

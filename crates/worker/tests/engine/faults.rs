@@ -47,6 +47,21 @@ async fn a_commit_that_fails_is_waited_out() {
     );
 }
 
+/// One statement of a batch may have more parameters than the protocol allows, or a handler may
+/// leave its connection idle for longer than the server allows. The driver takes both for an
+/// unavailable store.
+#[tokio::test(start_paused = true)]
+async fn an_event_that_always_meets_a_fault_does_not_keep_its_batch_from_its_outcome() {
+    for fault in [UNAVAILABLE, FaultKind::Internal] {
+        let world = World::new();
+        world.script.always(id(2), Act::Store(fault));
+        world.put(&[envelope(1), envelope(2), envelope(3)]);
+        let _running = world.start();
+        within("events 1 and 3 must be done", || world.are_done([1, 3])).await;
+        assert_no_attempt(&world, 2);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_route_is_shown_as_paused_while_the_store_is_unavailable() {
     let world = World::new();

@@ -2,12 +2,14 @@
 //! time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use hookbox_driver::FaultKind;
 use hookbox_event::EventId;
 use hookbox_worker::{BatchError, Event, Handler, HandlerError, OrReject};
@@ -27,6 +29,8 @@ pub enum Act {
     Fail,
     /// Returns a transient failure that asks for this delay.
     FailFor(Duration),
+    /// Returns a transient failure whose text panics.
+    FailWithoutText,
     /// Returns a permanent failure.
     Reject,
     Panic,
@@ -149,7 +153,8 @@ impl Script {
     }
 }
 
-/// The payload of the handlers. It can be made from any JSON but the number 0.
+/// The payload of the handlers. It can be made from any JSON but the number 0. From a greater
+/// number, it takes that many seconds.
 #[derive(Debug)]
 pub struct AnyButZero;
 
@@ -157,10 +162,28 @@ impl<'de> Deserialize<'de> for AnyButZero {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match serde_json::Value::deserialize(deserializer)?.as_i64() {
             Some(0) => Err(serde::de::Error::custom("the payload is 0")),
-            Some(_) | None => Ok(Self),
+            Some(seconds) => {
+                let time = Duration::from_secs(seconds.unsigned_abs());
+                // The first poll of this future advances the paused clock.
+                let _ = tokio::time::advance(time).now_or_never();
+                Ok(Self)
+            }
+            None => Ok(Self),
         }
     }
 }
+
+/// An error with a bug.
+#[derive(Debug)]
+struct WithoutText;
+
+impl fmt::Display for WithoutText {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("the error has a bug")
+    }
+}
+
+impl std::error::Error for WithoutText {}
 
 /// The handler of one process.
 pub struct Scripted<const TRUSTED: bool>(pub Arc<MemoryProcess>);
@@ -203,6 +226,7 @@ impl<const T: bool> Handler<MemoryStore> for Scripted<T> {
                     Ok(())
                 }
                 Act::Fail => Err(HandlerError::transient("it failed")),
+                Act::FailWithoutText => Err(HandlerError::transient(WithoutText)),
                 Act::FailFor(wish) => Err(HandlerError::retry_after(wish, "it failed")),
                 Act::Reject => Err(HandlerError::permanent("the handler never accepts it")),
                 Act::Panic | Act::PanicAtCall => panic!("the handler has a bug"),
@@ -246,12 +270,12 @@ impl<const T: bool> Handler<MemoryStore> for AtOnce<T> {
     const TRUSTED: bool = T;
     type Payload = AnyButZero;
 
-    async fn handle(
+    fn handle(
         &self,
         event: &Event<AnyButZero>,
         tx: &mut MemoryConnection,
-    ) -> Result<(), HandlerError> {
-        self.0.handle(event, tx).await
+    ) -> impl Future<Output = Result<(), HandlerError>> {
+        self.0.handle(event, tx)
     }
 
     fn handle_all(

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::Process;
 use crate::attempt_error::AttemptError;
 use crate::counters::add;
+use crate::left::LeftEvents;
 use crate::pause::Stopped;
 use crate::start_markers;
 use crate::suspicion::{Measure, Suspect};
@@ -70,7 +71,10 @@ impl<S: Store> Process<'_, S> {
             };
             let run = self.begin();
             let result = match self.mark(envelope, &mut is_marked).await {
-                Ok(()) => self.attempt().run(&[envelope], &mut 0).await.map(drop),
+                Ok(()) => {
+                    let ran = self.attempt().run(&[envelope], &mut 0).await;
+                    ran.and_then(LeftEvents::none)
+                }
                 Err(fault) => Err(AttemptError::Fault(fault)),
             };
             if result.is_err() {
