@@ -97,11 +97,14 @@ impl Accounting {
     /// Publishes accept reports until `stop`, and then the closing report with the remaining
     /// receipts.
     pub async fn report(self: Arc<Self>, stop: CancellationToken) {
-        while !stop.is_cancelled() {
+        loop {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(REPORT_INTERVAL) => {}
             }
+            // `stop` may come while a report is published below. So the loop ends only after a
+            // round that has begun with `stop`, because only such a round publishes the closing
+            // report.
             let closing = stop.is_cancelled();
             while let Some(account) = self.cut(closing) {
                 if !self.deliver(&account, &stop).await {
@@ -114,8 +117,11 @@ impl Accounting {
                     return;
                 }
                 if account.closing {
-                    break;
+                    return;
                 }
+            }
+            if closing {
+                return;
             }
         }
     }

@@ -81,7 +81,12 @@ impl Connection {
             None => self.serve(stream).await,
             Some(tls) => {
                 let handshake = tokio::time::timeout(self.limits.tls_deadline, tls.accept(stream));
-                match handshake.await {
+                let handshake = tokio::select! {
+                    handshake = handshake => handshake,
+                    // No request has been sent yet, so the drain need not wait for it.
+                    () = self.drain.cancelled() => return,
+                };
+                match handshake {
                     Ok(Ok(stream)) => self.serve(stream).await,
                     Ok(Err(error)) => {
                         tracing::debug!(

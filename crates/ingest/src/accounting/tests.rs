@@ -15,6 +15,8 @@ use super::*;
 #[derive(Default)]
 struct ReportBroker {
     refuse: Mutex<usize>,
+    /// Cancelled when the first report arrives, which is kept only after that.
+    arrives: Option<CancellationToken>,
     kept: Mutex<Vec<Account>>,
 }
 
@@ -25,6 +27,10 @@ impl Broker for ReportBroker {
     }
 
     async fn publish_report(&self, account: &Account) -> Result<(), PublishError> {
+        if let Some(arrives) = &self.arrives {
+            arrives.cancel();
+            tokio::task::yield_now().await;
+        }
         let mut refuse = self.refuse.lock().unwrap();
         if *refuse > 0 {
             *refuse -= 1;
@@ -153,4 +159,22 @@ async fn an_accept_report_is_published_until_it_is_confirmed_and_the_last_one_cl
         .map(|it| (it.first, it.last, it.closing))
         .collect();
     assert_eq!(ranges, [(1, 2, false), (3, 3, true)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_while_a_report_is_published_is_followed_by_the_closing_report() {
+    let stop = CancellationToken::new();
+    let broker = Arc::new(ReportBroker {
+        arrives: Some(stop.clone()),
+        ..ReportBroker::default()
+    });
+    let accounting = accounting(&broker);
+    confirm(accounting.numbers(2));
+    Arc::clone(&accounting).report(stop).await;
+    let kept = broker.kept.lock().unwrap();
+    let ranges: Vec<_> = kept
+        .iter()
+        .map(|it| (it.first, it.last, it.closing))
+        .collect();
+    assert_eq!(ranges, [(1, 2, false), (3, 2, true)]);
 }

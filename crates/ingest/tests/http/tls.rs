@@ -117,6 +117,20 @@ async fn an_incomplete_handshake_is_cut_and_delays_no_other() {
 }
 
 #[tokio::test]
+async fn a_drain_does_not_wait_for_a_handshake() {
+    let (_, acceptor) = server();
+    let limits = Limits {
+        // Only the drain can end the handshake within the test.
+        tls_deadline: PATIENCE * 3,
+        ..hasty()
+    };
+    let world = World::secured(limits, acceptor).await;
+    let mut silent = world.client().await;
+    world.stop().await;
+    assert!(silent.closes().await);
+}
+
+#[tokio::test]
 async fn plain_http_on_a_tls_port_is_not_accepted() {
     let (_, acceptor) = server();
     let world = World::secured(Limits::standard(), acceptor).await;
