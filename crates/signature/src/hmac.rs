@@ -84,7 +84,8 @@ pub(crate) fn verify(
     for key in keys {
         // Every key is tried even after one has matched, so that the duration does not reveal which
         // key matched.
-        if verifies(scheme.algorithm, key, &parts, &signature) && by.is_none() {
+        let signature = std::slice::from_ref(&signature);
+        if verifies_any(scheme.algorithm, key, &parts, signature) && by.is_none() {
             by = Some(*key);
         }
     }
@@ -115,17 +116,26 @@ fn decode(scheme: &HmacScheme, text: &str) -> Result<Vec<u8>, Refusal> {
         .ok_or(Refusal::MalformedSignature)
 }
 
-/// Verifies a signature. `verify_slice` takes the same time wherever the first wrong byte is, and
-/// refuses a signature that was shortened.
-pub(crate) fn verifies(algorithm: Algorithm, key: &Key, parts: &[&[u8]], signature: &[u8]) -> bool {
+/// Returns whether one of the signatures is that of the key. The text is hashed only once, so that
+/// many signatures cost hardly more time than one. All of them are compared even after one has
+/// matched. `verify_slice` takes the same time wherever the first wrong byte is, and refuses a
+/// signature that was shortened.
+pub(crate) fn verifies_any(
+    algorithm: Algorithm,
+    key: &Key,
+    parts: &[&[u8]],
+    signatures: &[Vec<u8>],
+) -> bool {
     match algorithm {
-        Algorithm::Sha256 => mac::<Hmac<Sha256>>(key, parts)
-            .verify_slice(signature)
-            .is_ok(),
-        Algorithm::Sha512 => mac::<Hmac<Sha512>>(key, parts)
-            .verify_slice(signature)
-            .is_ok(),
+        Algorithm::Sha256 => any_is_of(&mac::<Hmac<Sha256>>(key, parts), signatures),
+        Algorithm::Sha512 => any_is_of(&mac::<Hmac<Sha512>>(key, parts), signatures),
     }
+}
+
+fn any_is_of<M: Mac + Clone>(mac: &M, signatures: &[Vec<u8>]) -> bool {
+    signatures.iter().fold(false, |found, signature| {
+        mac.clone().verify_slice(signature).is_ok() | found
+    })
 }
 
 fn mac<M: Mac + KeyInit>(key: &Key, parts: &[&[u8]]) -> M {

@@ -14,7 +14,7 @@ use hookbox_event::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::header::{check_tolerance, seconds, single, value};
-use crate::hmac::{Algorithm, tag, verifies};
+use crate::hmac::{Algorithm, tag, verifies_any};
 use crate::{Key, Refusal, Verified};
 
 static ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -48,10 +48,8 @@ pub(crate) fn verify(
     let parts = [prefix.as_bytes(), &body];
     let mut by = None;
     for key in keys {
-        for signature in &signatures {
-            if verifies(Algorithm::Sha256, key, &parts, signature) && by.is_none() {
-                by = Some(*key);
-            }
+        if verifies_any(Algorithm::Sha256, key, &parts, &signatures) && by.is_none() {
+            by = Some(*key);
         }
     }
     let key = by.ok_or(Refusal::WrongSignature)?;
