@@ -1,6 +1,8 @@
 //! `retries list` and `retries hurry`: events that wait for another attempt.
 
-use hookbox_driver::{EventCursor, Ledger, RetryFilter, WaitingRetry};
+use std::collections::HashSet;
+
+use hookbox_driver::{EventCursor, Fault, Ledger, RetryFilter, WaitingRetry};
 use hookbox_event::EventId;
 use serde::Serialize;
 
@@ -107,11 +109,7 @@ pub async fn list(
         .retries(filter, after, page::wanted(limit))
         .await
         .map_err(CommandError::store("list the retries"))?;
-    let next = page::cut(&mut rows, limit).map(|last| EventCursor {
-        at: last.not_before,
-        event: last.event,
-        route: last.route.clone(),
-    });
+    let next = page::cut(&mut rows, limit).map(cursor);
     Ok(RetriesReport {
         source: Source::Store,
         retries: rows.iter().map(RetryLine::of).collect(),
@@ -168,19 +166,21 @@ pub async fn hurry(
             ),
         )?;
     }
+    let mut run = Hurry {
+        ledger,
+        request,
+        after: None,
+        taken: HashSet::new(),
+    };
     while report.hurried < matched {
         operator.progress(report.hurried, matched);
         if operator.interrupted() {
             report.interrupted = true;
             return Ok(report);
         }
-        let left = u32::try_from(matched - report.hurried).unwrap_or(CHUNK);
-        match ledger
-            .hurry(&request.filter, left.min(CHUNK), &request.by)
-            .await
-        {
-            Ok(0) => break,
-            Ok(some) => report.hurried += some,
+        match run.next(matched - report.hurried).await {
+            Ok(None) => break,
+            Ok(Some(some)) => report.hurried += some,
             Err(fault) => {
                 report.problems.push(Problem::of(Source::Store, &fault));
                 return Ok(report);
@@ -188,6 +188,52 @@ pub async fn hurry(
         }
     }
     Ok(report)
+}
+
+/// Makes retries due page by page, each event at most once. An event whose attempt fails at once
+/// waits for its next attempt, and would otherwise be made due again and again until it has no
+/// attempts left.
+struct Hurry<'a> {
+    ledger: &'a dyn Ledger,
+    request: &'a HurryRequest,
+    /// The last retry of the previous page.
+    after: Option<EventCursor>,
+    /// The events that were taken so far.
+    taken: HashSet<EventId>,
+}
+
+impl Hurry<'_> {
+    /// Makes the retries of the next page due, at most `left` of them. Returns how many it has
+    /// changed; `None` after the last page.
+    async fn next(&mut self, left: u64) -> Result<Option<u64>, Fault> {
+        let (filter, after) = (&self.request.filter, self.after.as_ref());
+        let rows = self.ledger.retries(filter, after, CHUNK).await?;
+        let Some(last) = rows.last() else {
+            return Ok(None);
+        };
+        self.after = Some(cursor(last));
+        let new = rows.iter().map(|row| row.event);
+        let events: Vec<EventId> = new.filter(|event| self.taken.insert(*event)).collect();
+        if events.is_empty() {
+            return Ok(Some(0));
+        }
+        let filter = RetryFilter {
+            events,
+            ..filter.clone()
+        };
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        let hurried = self.ledger.hurry(&filter, left, &self.request.by).await?;
+        Ok(Some(hurried))
+    }
+}
+
+/// Returns the position of a retry in the list.
+fn cursor(row: &WaitingRetry) -> EventCursor {
+    EventCursor {
+        at: row.not_before,
+        event: row.event,
+        route: row.route.clone(),
+    }
 }
 
 /// Describes a filter of retries in words.

@@ -232,6 +232,15 @@ impl Ledger for Memory {
         after: Option<&EventCursor>,
         limit: u32,
     ) -> Result<Vec<WaitingRetry>, Fault> {
+        let mut early = self.early.lock().unwrap().clone();
+        if !early.is_empty() {
+            early.sort_by_key(|row| (row.not_before, row.event));
+            early.retain(|row| {
+                after.is_none_or(|after| (row.not_before, row.event) > (after.at, after.event))
+            });
+            early.truncate(limit as usize);
+            return Ok(early);
+        }
         let row = |number: u8| WaitingRetry {
             event: event_id(number),
             route: "scores".parse().unwrap(),
@@ -255,16 +264,24 @@ impl Ledger for Memory {
     }
 
     async fn retries_early(&self, _: &RetryFilter) -> Result<u64, Fault> {
-        Ok(*self.early.lock().unwrap())
+        Ok(self.early.lock().unwrap().len() as u64)
     }
 
-    async fn hurry(&self, _: &RetryFilter, limit: u32, by: &str) -> Result<u64, Fault> {
+    async fn hurry(&self, filter: &RetryFilter, limit: u32, by: &str) -> Result<u64, Fault> {
         if self.audit_is_unavailable {
             return Err(unavailable());
         }
         let mut early = self.early.lock().unwrap();
-        let some = u64::from(limit).min(*early);
-        *early -= some;
+        let mut some = 0;
+        early.retain_mut(|row| {
+            if some == u64::from(limit) || !filter.events.contains(&row.event) {
+                return true;
+            }
+            some += 1;
+            row.attempt += 1;
+            row.not_before = at(15);
+            self.fails_at_once
+        });
         let row = (by.to_owned(), "retries.hurry".to_owned(), some.to_string());
         self.audits.lock().unwrap().push(row);
         Ok(some)

@@ -7,7 +7,7 @@ use hookbox_operations::command::{audit, names, refusals, retries};
 use hookbox_operations::render::{Text, json};
 use hookbox_operations::{CommandError, Problem};
 
-use crate::world::{Memory, Person, event_id, sentences};
+use crate::world::{Memory, Person, early, event_id, sentences};
 
 #[tokio::test]
 async fn refusals_are_listed_and_grouped() {
@@ -154,7 +154,7 @@ fn request() -> HurryRequest {
 #[tokio::test]
 async fn a_hurry_shows_its_effect_and_asks() {
     let memory = Memory {
-        early: 1_203.into(),
+        early: early(1_203),
         ..Memory::default()
     };
     let mut person = Person::default();
@@ -223,9 +223,28 @@ async fn a_hurry_shows_its_effect_and_asks() {
 }
 
 #[tokio::test]
+async fn a_hurry_makes_each_retry_due_once_though_its_attempt_fails_at_once() {
+    let memory = Memory {
+        early: early(1_203),
+        fails_at_once: true,
+        ..Memory::default()
+    };
+    let mut person = Person {
+        answer: Some(true),
+        ..Person::default()
+    };
+    let report = retries::hurry(&memory, &request(), &mut person)
+        .await
+        .unwrap();
+    assert_eq!((report.matched, report.hurried), (1_203, 1_203));
+    let early = memory.early.lock().unwrap();
+    assert!(early.iter().all(|row| row.attempt == 3), "{early:?}");
+}
+
+#[tokio::test]
 async fn an_interrupted_hurry_keeps_what_it_has_done() {
     let memory = Memory {
-        early: 900.into(),
+        early: early(900),
         ..Memory::default()
     };
     let mut person = Person {
@@ -238,7 +257,7 @@ async fn an_interrupted_hurry_keeps_what_it_has_done() {
         .unwrap();
     assert_eq!((report.hurried, report.interrupted), (500, true));
     let unavailable = Memory {
-        early: 1.into(),
+        early: early(1),
         audit_is_unavailable: true,
         ..Memory::default()
     };

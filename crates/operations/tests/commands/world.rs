@@ -8,6 +8,7 @@ use hookbox_driver::{
     DeadReason, DeadRow, DeadState, DeferReason, DeferredSince, EarlierDeath, EventDetail, Fault,
     FaultKind, Imbalance, Names, ReceiptRow, Refusal, ReplayCandidate, ReplayFilter, ReplayPage,
     ReplayPosition, RetryRow, RouteBooks, RouteControls, SilentIngest, TargetRow, Unvouched,
+    WaitingRetry,
 };
 use hookbox_event::{
     ContentDigest, EventId, Incarnation, InstanceId, ReceiptId, ReportedUpTo, Timestamp, Witness,
@@ -25,6 +26,25 @@ pub fn at(seconds: i64) -> Timestamp {
 
 pub fn event_id(number: u8) -> EventId {
     EventId::from_bytes([number; 16])
+}
+
+/// Returns retries of different events that are due in more than an hour.
+pub fn early(count: u32) -> Mutex<Vec<WaitingRetry>> {
+    let retry = |number: u32| {
+        let mut event = [0; 16];
+        event[..4].copy_from_slice(&number.to_be_bytes());
+        WaitingRetry {
+            event: EventId::from_bytes(event),
+            route: "scores".parse().unwrap(),
+            topic: "begini.application.complete".parse().unwrap(),
+            attempt: 2,
+            not_before: at(3_600 + i64::from(number)),
+            queued_at: None,
+            deferred: None,
+            error: None,
+        }
+    };
+    Mutex::new((0..count).map(retry).collect())
 }
 
 #[derive(Default)]
@@ -61,8 +81,10 @@ pub struct Memory {
     /// Whether a worker runs, so that replayed dead letters get an outcome.
     pub decides: bool,
     pub decided: Mutex<usize>,
-    /// How many retries are not due yet.
-    pub early: Mutex<u64>,
+    /// The retries that are not due yet. If there are none, three other retries are listed.
+    pub early: Mutex<Vec<WaitingRetry>>,
+    /// Whether the next attempt of a retry that was made due fails at once.
+    pub fails_at_once: bool,
     /// Whether the deferred event is leased for an external call.
     pub leased: bool,
     pub targets: Vec<TargetRow>,
