@@ -209,13 +209,22 @@ async fn supervise(
         shutdown.cancel();
     }
     monitored.show(|parts| parts.draining = true);
-    let all = async { while running.join_next().await.is_some() {} };
-    let drained = tokio::time::timeout(drain.roles(), all).await;
-    if drained.is_err() {
+    let all = async {
+        let mut panicked = false;
+        while let Some(end) = running.join_next().await {
+            panicked |= end.is_err();
+        }
+        panicked
+    };
+    let Ok(panicked) = tokio::time::timeout(drain.roles(), all).await else {
         tracing::error!("the roles did not drain in time: messages in flight will be redelivered");
         return exit::FAILED;
+    };
+    if ended || panicked {
+        exit::INTERNAL
+    } else {
+        exit::OK
     }
-    if ended { exit::INTERNAL } else { exit::OK }
 }
 
 /// Reads the JSON Schemas, makes the handlers, and connects to the broker, and to the store if a

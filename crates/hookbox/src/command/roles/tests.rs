@@ -38,6 +38,21 @@ async fn a_signal_drains_all() {
 }
 
 #[tokio::test]
+async fn a_role_that_panics_while_it_drains_is_an_internal_error() {
+    let shutdown = CancellationToken::new();
+    let mut running = JoinSet::new();
+    let (stopped, panics) = (until(shutdown.clone()), until(shutdown.clone()));
+    running.spawn(stopped);
+    running.spawn(async {
+        panics.await;
+        panic!("this role must end with a panic");
+    });
+    shutdown.cancel();
+    let end = supervise(&mut running, &shutdown, &Monitored::hidden(), drain(LONG)).await;
+    assert_eq!(end, exit::INTERNAL);
+}
+
+#[tokio::test]
 async fn what_does_not_drain_is_cut() {
     let shutdown = CancellationToken::new();
     let mut running = JoinSet::new();
