@@ -9,12 +9,14 @@ use crate::until::until;
 /// How many events are sent.
 const EVENTS: usize = 20;
 
-/// A route that selects scores by their bodies. It is named `applications`, because at the end of a
+/// A route that selects scores by their bodies. Its handler is that of the route `scores`, which
+/// has written the rows of these events already. It is named `applications`, because at the end of a
 /// test the queue of a route with this name is removed.
 const NEW_ROUTE: &str = r#"
 [[route]]
 name = "applications"
 topics = ["begini.#"]
+handler = { kind = "begini" }
 where = [{ pointer = "/event/details/calculated", exists = true }]
 "#;
 

@@ -1,5 +1,5 @@
 //! Writes Begini's typed rows to PostgreSQL: one statement for each table, with an array for each
-//! column.
+//! column. Rows that another route has written for the same event stay, because they are the same.
 
 use hookbox_event::EventNumber;
 use sqlx::{Error, PgConnection};
@@ -12,16 +12,17 @@ const INSERT_SCORES: &str = "insert into begini_scores (event, integration_id, u
      application_completed_at, scored_at, other) \
      select * from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], \
      $6::bigint[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], \
-     $12::text[])";
+     $12::text[]) on conflict do nothing";
 
 const INSERT_TRAITS: &str = "insert into begini_score_traits (event, position, key, value, \
      risk_band, other) \
-     select * from unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[])";
+     select * from unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[]) \
+     on conflict do nothing";
 
 const INSERT_APPLICATIONS: &str = "insert into begini_applications (event, integration_id, \
      uid, status, started_at, ended_at, percentages, reasons, other) \
      select * from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], \
-     $6::bigint[], $7::text[], $8::text[], $9::text[])";
+     $6::bigint[], $7::text[], $8::text[], $9::text[]) on conflict do nothing";
 
 /// Deletes the rows that an earlier round has written for some events.
 const DELETE: [&str; 3] = [

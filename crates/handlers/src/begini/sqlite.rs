@@ -1,4 +1,5 @@
-//! Writes Begini's typed rows to SQLite: statements that insert many rows each.
+//! Writes Begini's typed rows to SQLite: statements that insert many rows each. Rows that another
+//! route has written for the same event stay, because they are the same.
 
 use hookbox_event::EventNumber;
 use sqlx::query_builder::Separated;
@@ -61,6 +62,7 @@ async fn insert<R>(
         while let Some((now, later)) = rest.split_at_checked(size) {
             let mut statement = QueryBuilder::<Sqlite>::new(into);
             statement.push_values(now, |mut row, (event, of)| bind(&mut row, *event, of));
+            statement.push(" on conflict do nothing");
             statement.build().execute(&mut *tx).await?;
             rest = later;
         }
