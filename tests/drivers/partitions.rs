@@ -64,6 +64,7 @@ over_partitions!(
     a_stored_event_is_its_first_body,
     the_same_receipt_again_is_redelivered,
     claims_are_per_route,
+    a_retry_without_a_claim_whose_body_is_not_the_stored_one_is_a_conflict,
     an_event_that_was_stored_before_is_claimed_as_new,
     later_events_have_higher_numbers,
     a_rollback_frees_the_claim,

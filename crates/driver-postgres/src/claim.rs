@@ -136,8 +136,8 @@ async fn claim_redone(
         tx.numbers.insert(event, number);
         tx.id = Some(locked.transaction);
         let facts = ClaimFacts {
-            // `of_retry` does not read these two values: a retry may be granted although its
-            // receipt has an outcome or its body differs.
+            // `of_retry` does not read these two values of an event with a claim: a retry may be
+            // granted although its receipt has an outcome or its body differs.
             is_settled: false,
             is_same_body: true,
             state: Some(locked.state),

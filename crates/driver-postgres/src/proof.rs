@@ -49,7 +49,8 @@ const WATCHED: [&str; 12] = [
     "client_encoding",
 ];
 
-/// The statements that open a transaction for an attempt without a handler of the user.
+/// The statements that open a transaction for an attempt without a handler of the user, or for the
+/// record of how external calls ended.
 pub(crate) const BEGIN_OWN: &str = concat!(begin_to_write!(), "; ", keep_plans!());
 
 /// The statements that open a transaction for a handler of the user. They record the settings of
@@ -115,15 +116,14 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
     }
     // The reset removes the recorded settings from the server, so `tx.session` keeps those that the
     // first proof read.
-    let began = tx.session.take().or(proof.began);
-    let changed = changed(began.as_deref(), &proof.now);
+    tx.session = tx.session.take().or(proof.began);
+    let changed = changed(tx.session.as_deref(), &proof.now);
     if !changed.is_empty() {
         return broken(format!(
             "the handler changed settings and did not change them back: {}",
             changed.join(", ")
         ));
     }
-    tx.session = began;
     let Proof {
         prepared, cached, ..
     } = proof;

@@ -46,9 +46,13 @@ impl ClaimFacts {
     /// Returns the result of claiming a retry or a replay; `None` when the event has no claim, for
     /// example because the store was restored to a state from before the retry. A retry proves that
     /// the event was accepted, so in this case it is claimed like a first message. The event may
-    /// have been processed already, but processing it twice is better than losing it.
+    /// have been processed already, but processing it twice is better than losing it. If another
+    /// body of the event is stored, the retry is a conflict, as a first message would be.
     pub fn of_retry(&self, redo: Redo) -> Option<Claimed> {
-        Some(match (self.state?, self.waiting) {
+        let Some(state) = self.state else {
+            return (!self.is_same_body).then_some(Claimed::Conflict);
+        };
+        Some(match (state, self.waiting) {
             (ClaimState::Retrying, Some(waiting))
                 if waiting.attempt == redo.attempt && !waiting.is_put_off =>
             {
@@ -151,11 +155,12 @@ mod tests {
             (Some(Done), false, None, Some(Claimed::Redelivered)),
             (Some(Dead), false, None, Some(Claimed::Redelivered)),
             (Some(Stale), false, None, Some(Claimed::Redelivered)),
-            (None, false, None, None),
+            (None, false, None, Some(Claimed::Conflict)),
         ] {
             let facts = ClaimFacts {
-                // For a retry, `is_settled` and `is_same_body` must not matter: its receipt always
-                // has an outcome (`retrying`), and its body always is the stored one.
+                // For a retry of an event with a claim, `is_settled` and `is_same_body` must not
+                // matter: its receipt always has an outcome (`retrying`), and its body is the
+                // stored one. Without a claim, the stored body may be another one.
                 is_settled: true,
                 is_same_body: false,
                 state,
@@ -164,5 +169,13 @@ mod tests {
             };
             assert_eq!(facts.of_retry(Redo { attempt: 2 }), expect, "{facts:?}");
         }
+        let unknown = ClaimFacts {
+            is_settled: false,
+            is_same_body: true,
+            state: None,
+            is_own: false,
+            waiting: None,
+        };
+        assert_eq!(unknown.of_retry(Redo { attempt: 2 }), None);
     }
 }

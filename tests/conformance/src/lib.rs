@@ -100,6 +100,7 @@ macro_rules! store_suite {
                 another_body_is_kept_with_a_deferral,
                 the_same_receipt_again_is_redelivered,
                 claims_are_per_route,
+                a_retry_without_a_claim_whose_body_is_not_the_stored_one_is_a_conflict,
                 an_event_that_was_stored_before_is_claimed_as_new,
                 an_event_keeps_its_number,
                 later_events_have_higher_numbers,

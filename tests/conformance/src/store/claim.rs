@@ -1,6 +1,7 @@
 //! The promises of a store for claims. The claim of an event decides whether its handler may run.
 
 use hookbox_driver::{Claimed, Ledger, Outcome, ReceiptOutcome, Store};
+use hookbox_event::{Envelope, Redo};
 
 use super::{claim, done, finish, probe};
 use crate::harness::{StoreHarness, one, two};
@@ -63,6 +64,34 @@ pub async fn claims_are_per_route<H: StoreHarness>(world: &H) {
         .await
         .expect("claimed");
     assert_eq!(elsewhere, [Claimed::Fresh]);
+    store.rollback(tx).await;
+    Store::close(&*store).await;
+}
+
+/// Checks what becomes of a retry whose claim is gone, because the store was restored to an earlier
+/// moment, when another body of its event was stored since.
+pub async fn a_retry_without_a_claim_whose_body_is_not_the_stored_one_is_a_conflict<
+    H: StoreHarness,
+>(
+    world: &H,
+) {
+    let store = world.open().await;
+    done(&*store, &another_body("a", 2)).await;
+    let retry = Envelope {
+        redo: Some(Redo { attempt: 2 }),
+        ..envelope("a")
+    };
+    let mut tx = store.begin().await.expect("begun");
+    let claimed = store.claim(&mut tx, &two(), &[&retry]).await;
+    assert_eq!(claimed.expect("claimed"), [Claimed::Conflict]);
+    store.rollback(tx).await;
+    let same = Envelope {
+        redo: Some(Redo { attempt: 2 }),
+        ..another_body("a", 3)
+    };
+    let mut tx = store.begin().await.expect("begun");
+    let claimed = store.claim(&mut tx, &two(), &[&same]).await;
+    assert_eq!(claimed.expect("claimed"), [Claimed::Fresh]);
     store.rollback(tx).await;
     Store::close(&*store).await;
 }
