@@ -71,8 +71,8 @@ pub(crate) struct StoredClaim {
 }
 
 /// Looks up what is stored about envelopes whose events could not be claimed. A subquery finds each
-/// receipt by its key. With a join, a plan from when the table was small reads all receipts of the
-/// route.
+/// receipt by its key. With a join, a plan from when the table was small could read all receipts of
+/// the route.
 pub(crate) async fn look_up(
     c: &mut PgConnection,
     route: &RouteName,

@@ -56,7 +56,8 @@ impl Postgres {
         Ok(Tx::new(lease, self.connections.options().answer_deadline))
     }
 
-    /// Opens a transaction for an attempt without a handler of the user.
+    /// Opens a transaction for an attempt without a handler of the user, or for the record of how
+    /// external calls ended.
     pub(crate) async fn attempt(&self) -> Result<Tx, Fault> {
         let lease = self.connections.begin(proof::BEGIN_OWN).await?;
         Ok(Tx::new(lease, self.connections.options().answer_deadline))

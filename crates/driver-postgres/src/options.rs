@@ -72,8 +72,8 @@ pub struct Options {
     /// connection then, it is completed first.
     pub connection_lifetime: Duration,
     /// How long the server may use the plans of a connection's statements before it plans them
-    /// anew. A transaction that is open then keeps its plans. Only transactions of attempts use
-    /// plans more than once.
+    /// anew. A transaction that is open then keeps its plans. Only transactions of attempts, and
+    /// those that record how external calls ended, use plans more than once.
     pub plan_lifetime: Duration,
     /// The time after which the server cancels a statement.
     pub statement_timeout: Duration,
@@ -216,7 +216,7 @@ impl Options {
             ("default_transaction_isolation", "read committed".to_owned()),
             // The statements for lists have optional conditions (`$1 is null or ...`), and the plan
             // for such a statement depends on which conditions are given. So the server plans each
-            // statement anew, except in the transactions of attempts; see `session::keep_plans`.
+            // statement anew, with the exceptions of `session::keep_plans`.
             ("plan_cache_mode", "force_custom_plan".to_owned()),
             ("statement_timeout", millis(self.statement_timeout)),
             ("lock_timeout", millis(self.lock_timeout)),

@@ -27,8 +27,9 @@ pub(crate) struct Found {
     pub is_whole: bool,
 }
 
-/// The statement of [`insert`]. The array of the claims is a subquery for the reason that
-/// [`crate::claims::insert`] has.
+/// The statement of [`insert`]. The array of the claims is a subquery, as in
+/// [`crate::claims::insert`]; the outer cast makes `any` take it as an array and not as rows. The
+/// other arrays are only inserted, so their lengths hardly change the cost.
 const INSERT: &str = "with found as materialized (
          select pg_current_xact_id()::text = $1 as is_same,
                 current_setting('synchronous_commit') in ('on', 'remote_apply')

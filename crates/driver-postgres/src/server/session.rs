@@ -36,10 +36,11 @@ const RESET: &str = "reset session authorization; reset role; reset all; unliste
 const SET_MARK: &str = "select pg_catalog.set_config('hookbox.session', \
      pg_catalog.gen_random_uuid()::text, false)";
 
-/// Makes the server keep the plans of the statements in the transaction of an attempt. At a low
-/// load such transactions are small, and planning their statements anew takes 40 % of the time of
-/// the statements. hookbox's own statements there have no optional conditions, and `auto` is
-/// PostgreSQL's default, so it suits the statements of users as well.
+/// Makes the server keep the plans of the statements in the transactions of attempts, and in those
+/// that record how external calls ended. At a low load such transactions are small, and planning
+/// their statements anew takes 40 % of the time of the statements. hookbox's own statements there
+/// have no optional conditions, and `auto` is PostgreSQL's default, so it suits the statements of
+/// users as well.
 macro_rules! keep_plans {
     () => {
         "set local plan_cache_mode = 'auto'"
