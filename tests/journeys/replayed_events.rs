@@ -10,8 +10,8 @@ use crate::until::until;
 const EVENTS: usize = 20;
 
 /// A route that selects scores by their bodies. Its handler is that of the route `scores`, which
-/// has written the rows of these events already. It is named `applications`, because at the end of a
-/// test the queue of a route with this name is removed.
+/// has written the rows of these events already. It is named `applications`, because the queue of
+/// a route with this name is removed at the end of a test.
 const NEW_ROUTE: &str = r#"
 [[route]]
 name = "applications"

@@ -26,10 +26,10 @@ use crate::retry_batches::batches;
 /// batch of its own.
 const TAKEN_AT_ONCE: u32 = 512;
 
-/// For how long the retries of a route stay in the store when the broker has confirmed none of those
-/// that were published. Those that are due for the longest time are taken first. So the retries of
-/// one queue that accepts no messages would otherwise be taken again and again, and those of other
-/// routes never.
+/// For how long the retries of a route stay in the store when the broker has confirmed none of
+/// those that were published. Those that are due for the longest time are taken first. So the
+/// retries of one queue that accepts no messages would otherwise be taken again and again, and
+/// those of other routes never.
 const LEFT_OUT_FOR: Duration = Duration::from_secs(5);
 
 /// Publishes the due retries of all routes that are not paused. Any number of workers may run a

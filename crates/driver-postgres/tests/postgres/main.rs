@@ -24,5 +24,6 @@ mod refused;
 mod remedies;
 mod replays;
 mod schema;
+mod undo;
 mod units;
 mod world;

@@ -105,25 +105,6 @@ async fn a_handler_may_use_savepoints_of_its_own() {
     assert_eq!(world.effects("undone").await, 0);
 }
 
-/// A handler may change a setting for its transaction and then fail. The setting is reverted with
-/// what the handler wrote, so the other events of its batch can stay in the transaction.
-#[tokio::test]
-async fn a_setting_of_a_failed_handler_is_undone_after_another_one_has_succeeded() {
-    let world = world().await;
-    let mut tx = begin(&world, 1).await;
-    world.store.savepoint(&mut tx).await.unwrap();
-    run(&world, &mut tx, "insert into effects values ('kept')").await;
-    world.store.prove(&mut tx).await.unwrap();
-    world.store.savepoint(&mut tx).await.unwrap();
-    run(&world, &mut tx, "set local lock_timeout = '1s'").await;
-    let broken = world.store.prove(&mut tx).await;
-    let is_broken = matches!(broken, Err(CommitError::BrokenByHandler { .. }));
-    assert!(is_broken, "{broken:?}");
-    world.store.undo(&mut tx).await.unwrap();
-    finish(&world, tx, 1).await;
-    assert_eq!(world.effects("kept").await, 1);
-}
-
 /// Statements by which a handler changes its session, and the setting that the error must name.
 const CHANGES: [(&str, &str); 16] = [
     ("set role weak", "role"),

@@ -2,6 +2,7 @@
 //! port.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rcgen::CertifiedKey;
@@ -14,6 +15,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use hookbox_ingest::Limits;
+use hookbox_testkit::eventually::eventually;
 
 use crate::client::{Client, PATIENCE};
 use crate::world::{EVENT, World, begini, hasty};
@@ -126,6 +128,14 @@ async fn a_drain_does_not_wait_for_a_handshake() {
     };
     let world = World::secured(limits, acceptor).await;
     let mut silent = world.client().await;
+    let connections = &world.ingest.counters().connections;
+    eventually("the connection must be accepted", || async {
+        match connections.load(Ordering::Relaxed) {
+            1 => Ok(()),
+            other => Err(format!("{other} connections")),
+        }
+    })
+    .await;
     world.stop().await;
     assert!(silent.closes().await);
 }

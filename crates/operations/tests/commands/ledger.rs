@@ -232,13 +232,7 @@ impl Ledger for Memory {
         after: Option<&EventCursor>,
         limit: u32,
     ) -> Result<Vec<WaitingRetry>, Fault> {
-        let mut early = self.early.lock().unwrap().clone();
-        if !early.is_empty() {
-            early.sort_by_key(|row| (row.not_before, row.event));
-            early.retain(|row| {
-                after.is_none_or(|after| (row.not_before, row.event) > (after.at, after.event))
-            });
-            early.truncate(limit as usize);
+        if let Some(early) = self.early_page(after, limit) {
             return Ok(early);
         }
         let row = |number: u8| WaitingRetry {
@@ -271,17 +265,7 @@ impl Ledger for Memory {
         if self.audit_is_unavailable {
             return Err(unavailable());
         }
-        let mut early = self.early.lock().unwrap();
-        let mut some = 0;
-        early.retain_mut(|row| {
-            if some == u64::from(limit) || !filter.events.contains(&row.event) {
-                return true;
-            }
-            some += 1;
-            row.attempt += 1;
-            row.not_before = at(15);
-            self.fails_at_once
-        });
+        let some = self.make_due(filter, limit);
         let row = (by.to_owned(), "retries.hurry".to_owned(), some.to_string());
         self.audits.lock().unwrap().push(row);
         Ok(some)

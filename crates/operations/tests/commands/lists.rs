@@ -7,7 +7,8 @@ use hookbox_operations::command::{audit, names, refusals, retries};
 use hookbox_operations::render::{Text, json};
 use hookbox_operations::{CommandError, Problem};
 
-use crate::world::{Memory, Person, early, event_id, sentences};
+use crate::early::early;
+use crate::world::{Memory, Person, event_id, sentences};
 
 #[tokio::test]
 async fn refusals_are_listed_and_grouped() {

@@ -6,6 +6,7 @@ mod changes;
 mod dead;
 mod declare;
 mod depths;
+mod early;
 mod events;
 mod follow;
 mod ledger;

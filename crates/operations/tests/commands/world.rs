@@ -28,25 +28,6 @@ pub fn event_id(number: u8) -> EventId {
     EventId::from_bytes([number; 16])
 }
 
-/// Returns retries of different events that are due in more than an hour.
-pub fn early(count: u32) -> Mutex<Vec<WaitingRetry>> {
-    let retry = |number: u32| {
-        let mut event = [0; 16];
-        event[..4].copy_from_slice(&number.to_be_bytes());
-        WaitingRetry {
-            event: EventId::from_bytes(event),
-            route: "scores".parse().unwrap(),
-            topic: "begini.application.complete".parse().unwrap(),
-            attempt: 2,
-            not_before: at(3_600 + i64::from(number)),
-            queued_at: None,
-            deferred: None,
-            error: None,
-        }
-    };
-    Mutex::new((0..count).map(retry).collect())
-}
-
 #[derive(Default)]
 pub struct Memory {
     pub dead: Mutex<Vec<DeadRow>>,
