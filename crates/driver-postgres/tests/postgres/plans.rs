@@ -14,8 +14,9 @@ const GROWN: i64 = 50_000;
 const BATCH: u32 = 64;
 
 /// How many rounds of batches are processed while the tables are small. The server can keep a plan
-/// from the sixth run of a statement on, and each statement runs at least once in each round.
-const SMALL: u32 = 8;
+/// from the sixth run of a statement on. The statements that claim and settle new events and
+/// duplicates run twice in each round, so that their plans are kept. Those of retries run once.
+const SMALL: u32 = 5;
 
 /// How many rounds of batches are processed.
 const ALL: u32 = 25;
@@ -191,11 +192,12 @@ async fn assert_read_by_index(world: World) {
     world.store.close().await;
     counted(&world, GROWN + i64::from(ALL * BATCH)).await;
     // The server may read a small table as a whole, or a small index. After the tables have grown,
-    // it must not. One such read would show in the count, because it reads at least as many rows as
-    // were inserted.
+    // a statement must not do so in each round. Each such read counts at least as many rows as were
+    // inserted. The bound leaves room for one read: the server may count what the insertion of the
+    // rows has read only now.
     let read = read_rows(&world).await - before;
     assert!(
-        read < GROWN,
+        read < 2 * GROWN,
         "the statements must find their rows by an index, but {read} rows were read"
     );
 }
