@@ -117,7 +117,7 @@ impl Accounting {
                     return;
                 }
                 if account.closing {
-                    return;
+                    break;
                 }
             }
             if closing {

@@ -114,6 +114,9 @@ pub enum CommandError {
     /// The operator's answer was no.
     #[error("nothing was changed: the answer was not yes")]
     Declined,
+    /// The operator interrupted the command before its change.
+    #[error("nothing was changed: the command was interrupted")]
+    Interrupted,
     /// The output could not be written.
     #[error("could not write {to}: {advice}")]
     Output {

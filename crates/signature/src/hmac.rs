@@ -71,7 +71,7 @@ pub(crate) fn verify(
     now: Timestamp,
 ) -> Result<Verified, Refusal> {
     let text = single(headers, &scheme.header)?;
-    let signature = decode(scheme, text)?;
+    let signatures = [decode(scheme, text)?];
     // The signature is verified over the text of the timestamp as it is in the header, and never
     // over a number that was parsed and written again.
     let stamped = match &scheme.timestamp {
@@ -84,8 +84,7 @@ pub(crate) fn verify(
     for key in keys {
         // Every key is tried even after one has matched, so that the duration does not reveal which
         // key matched.
-        let signature = std::slice::from_ref(&signature);
-        if verifies_any(scheme.algorithm, key, &parts, signature) && by.is_none() {
+        if verifies_any(scheme.algorithm, key, &parts, &signatures) && by.is_none() {
             by = Some(*key);
         }
     }

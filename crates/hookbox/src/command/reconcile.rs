@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 use hookbox_config::{Config, duration};
+use hookbox_operations::Reach;
 use hookbox_operations::command::reconcile::{
     self, AcceptRestore, ReconcileReport, RestoreAccepted, Storage, WriteOff,
 };
-use hookbox_operations::{Operator, Reach};
 
 use super::person::{ByArgs, Person};
 use super::print;
@@ -76,12 +76,6 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
     report.compare_config(|route| config.routes.iter().any(|it| it.name.as_str() == route));
     let mut after = None;
     let written = match (&args.write_off, store) {
-        // Ctrl-C during the wait stops the whole command, and not only the wait.
-        (Some(_), _) if person.interrupted() => {
-            sources.close().await;
-            print::report(&report, json)?;
-            anyhow::bail!("interrupted: nothing was written off");
-        }
         (Some(why), Reach::Open(ledger)) => {
             let request = WriteOff {
                 why: why.clone(),

@@ -198,9 +198,13 @@ async fn supervise(
     monitored: &Monitored,
     drain: Drain,
 ) -> Exit {
+    let mut panicked = false;
     let ended = tokio::select! {
         () = shutdown.cancelled() => false,
-        _ = running.join_next() => !shutdown.is_cancelled(),
+        end = running.join_next() => {
+            panicked = end.is_some_and(|end| end.is_err());
+            !shutdown.is_cancelled()
+        }
     };
     if ended {
         // A process in which one role has ended would still seem healthy to its service manager,
@@ -210,16 +214,15 @@ async fn supervise(
     }
     monitored.show(|parts| parts.draining = true);
     let all = async {
-        let mut panicked = false;
         while let Some(end) = running.join_next().await {
             panicked |= end.is_err();
         }
-        panicked
     };
-    let Ok(panicked) = tokio::time::timeout(drain.roles(), all).await else {
+    let drained = tokio::time::timeout(drain.roles(), all).await;
+    if drained.is_err() {
         tracing::error!("the roles did not drain in time: messages in flight will be redelivered");
         return exit::FAILED;
-    };
+    }
     if ended || panicked {
         exit::INTERNAL
     } else {

@@ -20,6 +20,15 @@ struct ReportBroker {
     kept: Mutex<Vec<Account>>,
 }
 
+impl ReportBroker {
+    /// Returns the first and the last number of each report that was kept, and whether it closes.
+    fn ranges(&self) -> Vec<(u64, u64, bool)> {
+        let kept = self.kept.lock().unwrap();
+        let ranges = kept.iter().map(|it| (it.first, it.last, it.closing));
+        ranges.collect()
+    }
+}
+
 #[async_trait]
 impl Broker for ReportBroker {
     async fn publish(&self, _: &[RouteName], _: &Batch) -> Result<(), PublishError> {
@@ -153,12 +162,7 @@ async fn an_accept_report_is_published_until_it_is_confirmed_and_the_last_one_cl
     stop.cancel();
     tasks.close();
     tasks.wait().await;
-    let kept = broker.kept.lock().unwrap();
-    let ranges: Vec<_> = kept
-        .iter()
-        .map(|it| (it.first, it.last, it.closing))
-        .collect();
-    assert_eq!(ranges, [(1, 2, false), (3, 3, true)]);
+    assert_eq!(broker.ranges(), [(1, 2, false), (3, 3, true)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,10 +175,5 @@ async fn a_stop_while_a_report_is_published_is_followed_by_the_closing_report() 
     let accounting = accounting(&broker);
     confirm(accounting.numbers(2));
     Arc::clone(&accounting).report(stop).await;
-    let kept = broker.kept.lock().unwrap();
-    let ranges: Vec<_> = kept
-        .iter()
-        .map(|it| (it.first, it.last, it.closing))
-        .collect();
-    assert_eq!(ranges, [(1, 2, false), (3, 2, true)]);
+    assert_eq!(broker.ranges(), [(1, 2, false), (3, 2, true)]);
 }

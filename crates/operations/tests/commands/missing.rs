@@ -280,6 +280,13 @@ async fn only_what_is_missing_is_written_off_and_only_when_asked() {
         refused,
         Err(CommandError::Declined | CommandError::NotAsked { .. })
     ));
+    let mut gone = Person {
+        interrupts_after: Some(0),
+        progress: vec![(0, 1)],
+        ..Person::default()
+    };
+    let interrupted = write_off(&ledger, &missing, &request(true), &mut gone).await;
+    assert!(matches!(interrupted, Err(CommandError::Interrupted)));
     assert_eq!(ledger.audits.lock().unwrap().len(), 0);
     let written = write_off(&ledger, &missing, &request(true), &mut person).await;
     assert_eq!(written.unwrap().text(), "store: written off 1\n");

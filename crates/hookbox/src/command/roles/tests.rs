@@ -52,6 +52,22 @@ async fn a_role_that_panics_while_it_drains_is_an_internal_error() {
     assert_eq!(end, exit::INTERNAL);
 }
 
+/// The signal and the end of the role may be seen in either order, by chance.
+#[tokio::test]
+async fn a_role_that_panics_with_the_signal_is_an_internal_error() {
+    for _ in 0..50 {
+        let shutdown = CancellationToken::new();
+        let mut running = JoinSet::new();
+        let role = running.spawn(async { panic!("this role must end with a panic") });
+        while !role.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        shutdown.cancel();
+        let end = supervise(&mut running, &shutdown, &Monitored::hidden(), drain(LONG)).await;
+        assert_eq!(end, exit::INTERNAL);
+    }
+}
+
 #[tokio::test]
 async fn what_does_not_drain_is_cut() {
     let shutdown = CancellationToken::new();

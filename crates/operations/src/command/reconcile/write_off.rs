@@ -45,6 +45,10 @@ pub async fn write_off(
     request: &WriteOff,
     operator: &mut dyn Operator,
 ) -> Result<WrittenOff, CommandError> {
+    // The operator may have interrupted the wait before the report. That stops the whole command.
+    if operator.interrupted() {
+        return Err(CommandError::Interrupted);
+    }
     let receipts = report
         .accept_reports
         .as_ref()
