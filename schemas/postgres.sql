@@ -113,9 +113,11 @@ CREATE TABLE dead_letters (
     group_id text,
     grouped_at timestamp with time zone,
     event bigint NOT NULL,
+    round integer,
     CONSTRAINT dead_letters_pkey PRIMARY KEY (id),
     CONSTRAINT dead_letters_attempts_check CHECK ((attempts >= 0)),
     CONSTRAINT dead_letters_event_route_key UNIQUE (event, route),
+    CONSTRAINT dead_letters_round_check CHECK ((round >= 1)),
     CONSTRAINT dead_letters_state_check CHECK ((state = ANY (ARRAY['dead'::text, 'replayed'::text, 'discarded'::text])))
 );
 CREATE INDEX dead_letters_group ON dead_letters USING btree (group_id, id);

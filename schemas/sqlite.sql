@@ -111,7 +111,7 @@ CREATE TABLE dead_letters (
     died_at integer not null,
     -- The group, by route, reason and cause. It holds while `grouped_at` is when the letter died.
     group_id text,
-    grouped_at integer,
+    grouped_at integer, round integer check (round >= 1),
     unique (event, route),
     foreign key (event, route) references claims (event, route)
 ) strict;

@@ -46,16 +46,16 @@ pub(crate) async fn put(
              select pg_current_xact_id(), event, round, attempts, $1, 'dead' from died
              order by event
          )
-         insert into dead_letters (route, event, state, reason, detail, attempts, group_id,
+         insert into dead_letters (route, event, state, reason, detail, attempts, round, group_id,
                                    died_at, grouped_at)
-         select $1, died.event, 'dead', died.reason, died.detail, died.attempts,
+         select $1, died.event, 'dead', died.reason, died.detail, died.attempts, died.round,
                 died.group_id, now(), now()
          from died
          order by died.event
          on conflict (event, route) do update
          set state = 'dead', reason = excluded.reason, detail = excluded.detail,
-             attempts = excluded.attempts, group_id = excluded.group_id,
-             died_at = now(), grouped_at = now()",
+             attempts = excluded.attempts, round = excluded.round,
+             group_id = excluded.group_id, died_at = now(), grouped_at = now()",
     )
     .bind(route.as_str())
     .bind(events)

@@ -72,6 +72,9 @@ pub(crate) async fn insert_stale(
 
 /// Writes the ends that follow when operators discard dead letters or revert a discard. The dead
 /// letters are given by their ids.
+///
+/// A version before migration 20 does not write `round`: its rows have none, or that of an earlier
+/// death. The round is then found from the earlier deaths, and it is the higher of the two.
 pub(crate) async fn insert_changed(
     c: &mut PgConnection,
     dead_letters: &[i64],
@@ -80,8 +83,8 @@ pub(crate) async fn insert_changed(
     sqlx::query(
         "insert into ends (ended_xid, event, round, attempts, route, outcome)
          select pg_current_xact_id(), d.event,
-                1 + coalesce((select max(e.attempts) from earlier_deaths e
-                              where e.dead_letter = d.id), 0),
+                greatest(d.round, 1 + (select max(e.attempts) from earlier_deaths e
+                                       where e.dead_letter = d.id), 1),
                 d.attempts, d.route, $2
          from dead_letters d
          where d.id = any ($1)

@@ -38,7 +38,7 @@ pub(crate) async fn put(
     for died in died.chunks(crate::ROWS_MAX) {
         let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
             "insert into dead_letters
-             (route, event, state, reason, detail, attempts, died_at, group_id, grouped_at) ",
+             (route, event, state, reason, detail, attempts, round, died_at, group_id, grouped_at) ",
         );
         insert.push_values(died, |mut row, death| {
             // The group is computed from `detail` as it is stored, because `dead_groups::regroup`
@@ -51,6 +51,7 @@ pub(crate) async fn put(
                 .push_bind(death.reason.as_str())
                 .push_bind(detail)
                 .push_bind(death.attempts)
+                .push_bind(death.round)
                 .push_bind(now)
                 .push_bind(group.to_string())
                 .push_bind(now);
@@ -58,8 +59,9 @@ pub(crate) async fn put(
         insert.push(
             " on conflict (event, route) do update
              set state = 'dead', reason = excluded.reason, detail = excluded.detail,
-                 attempts = excluded.attempts, died_at = excluded.died_at,
-                 group_id = excluded.group_id, grouped_at = excluded.grouped_at",
+                 attempts = excluded.attempts, round = excluded.round,
+                 died_at = excluded.died_at, group_id = excluded.group_id,
+                 grouped_at = excluded.grouped_at",
         );
         insert.build().execute(&mut *connection).await?;
     }

@@ -48,13 +48,17 @@ pub(crate) async fn insert(
 pub(crate) const INSERT_CHANGED: &str = "insert into ends
          (event, route, outcome, round, attempts, ended_at)
      select d.event, d.route, ?2,
-            1 + coalesce((select max(e.attempts) from earlier_deaths as e
-                          where e.dead_letter = d.id), 0),
+            max(coalesce(d.round, 1),
+                1 + coalesce((select max(e.attempts) from earlier_deaths as e
+                              where e.dead_letter = d.id), 0)),
             d.attempts, ?3
      from json_each(?1) as chosen cross join dead_letters as d on d.id = chosen.value";
 
 /// Writes the ends that follow when operators discard dead letters or revert a discard. The dead
 /// letters are given by their ids.
+///
+/// A version before migration 20 does not write `round`: its rows have none, or that of an earlier
+/// death. The round is then found from the earlier deaths, and it is the higher of the two.
 pub(crate) async fn insert_changed(
     connection: &mut SqliteConnection,
     dead_letters: &[i64],

@@ -163,6 +163,7 @@ macro_rules! store_suite {
                 a_retry_published_twice_is_granted_once,
                 a_replayed_dead_letter_is_granted_again,
                 a_done_event_is_replayed_in_a_new_round,
+                a_replayed_event_that_dies_keeps_its_round,
                 a_route_is_fed_events_that_it_never_had,
                 only_what_is_done_or_new_is_replayed,
                 a_replay_takes_what_its_filter_selects,

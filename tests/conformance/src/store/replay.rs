@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookbox_driver::{
-    AuditFilter, Claimed, DeadReason, Ledger, Recorded, ReplayCounts, ReplayFilter, ReplayPage,
-    Store, UndecodableMessage,
+    AuditFilter, Claimed, DeadFilter, DeadReason, EndOutcome, Ledger, Recorded, ReplayCounts,
+    ReplayFilter, ReplayPage, Store, UndecodableMessage,
 };
 use hookbox_event::{Digester, Envelope, Redo, RouteName, SourceName, Topic};
 
+use super::end::{read_until, summary};
 use super::retry::requeue;
-use super::{DEAD, LATER, done, fail, probe};
+use super::{DEAD, LATER, done, fail, failure, probe};
 use crate::envelope;
 use crate::harness::{StoreHarness, one, two};
 
@@ -75,6 +76,40 @@ pub async fn a_done_event_is_replayed_in_a_new_round<H: StoreHarness>(world: &H)
     let books = store.books().await.expect("read");
     assert_eq!((books[0].done, books[0].retrying), (1, 0));
     assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*store).await;
+}
+
+/// Checks the round of the ends of an event that was done, was replayed, and became a dead letter
+/// then. Its end as dead has the new round, and so have the ends that follow when the dead letter
+/// is discarded and restored.
+pub async fn a_replayed_event_that_dies_keeps_its_round<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let (route, event) = (one(), envelope("a").event);
+    done(&*store, &envelope("a")).await;
+    assert_eq!(replay(&*store, &filter(one())).await.counts.again, 1);
+    let again = redo("a", 2);
+    let mut second = failure(&route, &again, 2, DEAD);
+    second.attempts_before = 1;
+    let recorded = store.fail(&second).await.expect("recorded");
+    assert_eq!(recorded, Recorded::Recorded);
+    let all = DeadFilter::default();
+    let discarded = store.dead_discard(&all, 10, "ann").await;
+    let restored = store.dead_restore(&all, 10, "ann").await;
+    assert_eq!(
+        (discarded.expect("discarded"), restored.expect("restored")),
+        (1, 1)
+    );
+    let last = envelope("the last one");
+    done(&*store, &last).await;
+    let read = read_until(&*store, None, 100, &last.event).await;
+    let expect = [
+        (event, EndOutcome::Done, 1, 1),
+        (event, EndOutcome::Dead, 2, 2),
+        (event, EndOutcome::Discarded, 2, 2),
+        (event, EndOutcome::Dead, 2, 2),
+        (last.event, EndOutcome::Done, 1, 1),
+    ];
+    assert_eq!(summary(&read), expect);
     Store::close(&*store).await;
 }
 
