@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{AccountGap, Accounts, Fault, OpenReceipt, ReportedRange};
+use hookbox_driver::{AccountGap, Accounts, Fault, OpenReceipt, PASSED_WITHIN, ReportedRange};
 use hookbox_event::{Account, InstanceId, ReceiptId, RouteName};
 use sqlx::postgres::PgRow;
 use sqlx::{Error, PgConnection, Row};
@@ -170,7 +170,8 @@ pub(crate) async fn read(
         "select o.*, greatest(extract(epoch from now() - told_at), 0)::bigint as seconds,
                 o.told_at < now() - make_interval(secs => $2)
                 and exists (select from receipts r
-                            where r.route = o.route and r.receipt_id > o.receipt_id
+                            where r.instance = o.instance and r.route = o.route
+                              and r.number between o.number + 1 and o.number + $3
                               and r.settled_at < now() - make_interval(secs => $2))
                 and not exists (select from route_controls c
                                 where c.route in (o.route, '*')
@@ -189,6 +190,7 @@ pub(crate) async fn read(
     )
     .bind(i64::from(limit))
     .bind(overdue.as_secs_f64())
+    .bind(PASSED_WITHIN)
     .fetch_all(&mut *c)
     .await?;
     let gaps = sqlx::query(

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hookbox_driver::{AccountGap, Accounts, OpenReceipt, ReportedRange};
+use hookbox_driver::{AccountGap, Accounts, OpenReceipt, PASSED_WITHIN, ReportedRange};
 use hookbox_event::{Account, RouteName};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
@@ -178,7 +178,8 @@ pub(crate) async fn read(
         "select o.*, max(?2 - told_at, 0) / 1000000 as seconds,
                 (o.told_at < ?2 - ?3
                  and exists (select 1 from receipts r
-                             where r.receipt_id > o.receipt_id and r.route = o.route
+                             where r.instance = o.instance and r.route = o.route
+                               and r.number between o.number + 1 and o.number + ?4
                                and r.settled_at < ?2 - ?3)
                  and not exists (select 1 from route_controls c
                                  where c.route in (o.route, '*')
@@ -196,6 +197,7 @@ pub(crate) async fn read(
     .bind(limit)
     .bind(moment::now())
     .bind(i64::try_from(overdue.as_micros()).unwrap_or(i64::MAX / 2))
+    .bind(PASSED_WITHIN)
     .fetch_all(&mut *c)
     .await?;
     let gaps = sqlx::query(

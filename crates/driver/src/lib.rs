@@ -198,7 +198,8 @@ mod waiting_retry;
 mod witness;
 
 pub use accounts::{
-    AccountGap, Accounts, OpenReceipt, SilentIngest, Unvouched, WRITE_OFF_ACTION, receipts_gone,
+    AccountGap, Accounts, OpenReceipt, PASSED_WITHIN, SilentIngest, Unvouched, WRITE_OFF_ACTION,
+    receipts_gone,
 };
 pub use after_failure::{EventState, FailedAttempt};
 pub use after_outcome::{ClaimEnd, Death};

@@ -81,7 +81,7 @@ pub async fn run(cli: Cli, handlers: &Registry, log: &Log) -> anyhow::Result<Exi
         Command::Targets(command) => targets::run(&load(store)?, command, json).await,
         Command::Refusals(command) => refusals::run(&load(store)?, command, json).await,
         Command::Audit(command) => audit::run(&load(store)?, command, json).await,
-        Command::Reconcile(args) => reconcile::run(&load(both)?, args, json).await,
+        Command::Reconcile(args) => reconcile::run(&load(both)?, args, handlers, json).await,
         Command::Keys(command) => keys::run(command, json),
         Command::Send(args) => send::run(&load(Needs::KEYS)?, args, json).await,
         Command::Generate(args) => generate::run(&load(Needs::KEYS)?, args, json).await,

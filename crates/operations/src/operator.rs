@@ -17,9 +17,10 @@ pub trait Operator: Send {
 }
 
 /// Shows what will be done, and asks for confirmation. Returns an error unless the operator
-/// confirms.
+/// confirms, and also when the operator has interrupted the command at the question.
 pub(crate) fn confirmed(operator: &mut dyn Operator, sentence: String) -> Result<(), CommandError> {
     match operator.ask(&format!("This will {sentence} Continue?")) {
+        _ if operator.interrupted() => Err(CommandError::Interrupted),
         Ok(true) => Ok(()),
         Ok(false) => Err(CommandError::Declined),
         Err(source @ (NoAnswer::NoTerminal | NoAnswer::Unreadable(_))) => {

@@ -117,4 +117,5 @@ pub use retry::{InvalidRetry, Retry};
 pub use running_handlers::RunningHandlers;
 pub use sample::Sample;
 pub use source_schemas::SourceSchemas;
+pub use time_limits::{WAITS_FOR_LEASES, handler_in_flight_max};
 pub use worker::Worker;

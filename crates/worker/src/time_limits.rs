@@ -1,6 +1,9 @@
-//! How long the handler may run on the events of one transaction.
+//! How long the handler may run on the events of one transaction, and how long messages may be in
+//! flight.
 
 use std::time::Duration;
+
+use crate::intake::SHARED_MAX;
 
 /// The longest time limit of one run on several events, equal to the longest that the config allows
 /// for one event. It is limited because a batch that fails runs several times, and RabbitMQ
@@ -20,6 +23,20 @@ pub(crate) const CONTINUES_UNTIL: Duration = Duration::from_secs(5);
 /// RabbitMQ redelivers their message after that time, so nothing would ever be committed.
 pub(crate) const STARTS_UNTIL: Duration = BATCH_TIME_LIMIT_MAX;
 
+/// How long the events of a message may wait in memory until each of them is leased for its external
+/// call. Then the message is released, and the events that are not leased are processed when it is
+/// redelivered. RabbitMQ redelivers a message that is not settled within 30 minutes. This limit is
+/// a fraction of that, because waiting messages also use up the prefetch, so that other messages
+/// are not delivered.
+pub const WAITS_FOR_LEASES: Duration = Duration::from_secs(5 * 60);
+
+/// Returns how long a message may be in flight on a route with a handler before an event of it gets
+/// an outcome that others can see: as long as the handler may run on a full batch before the
+/// transaction is committed. A batch that fails as a whole runs again and may take longer.
+pub fn handler_in_flight_max(time_limit: Duration) -> Duration {
+    limit_of_each(time_limit, SHARED_MAX).min(STARTS_UNTIL.saturating_add(time_limit))
+}
+
 /// Returns the time limit for all calls of a handler together, if it is called for one event after
 /// another.
 pub(crate) fn limit_of_each(time_limit: Duration, events: usize) -> Duration {
@@ -30,4 +47,18 @@ pub(crate) fn limit_of_each(time_limit: Duration, events: usize) -> Duration {
 /// events, and at most [`BATCH_TIME_LIMIT_MAX`].
 pub(crate) fn limit_of_all(time_limit: Duration, events: usize) -> Duration {
     limit_of_each(time_limit, events).min(BATCH_TIME_LIMIT_MAX.max(time_limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_in_flight_for_as_long_as_its_batch_may_run() {
+        for (limit, longest) in [(1, 64), (2, 128), (3, 183), (30, 210), (180, 360)] {
+            let limit = Duration::from_secs(limit);
+            let longest = Duration::from_secs(longest);
+            assert_eq!(handler_in_flight_max(limit), longest, "{limit:?}");
+        }
+    }
 }

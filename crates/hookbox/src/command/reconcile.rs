@@ -8,14 +8,16 @@ use hookbox_operations::Reach;
 use hookbox_operations::command::reconcile::{
     self, AcceptRestore, ReconcileReport, RestoreAccepted, Storage, WriteOff,
 };
+use hookbox_worker::{WAITS_FOR_LEASES, handler_in_flight_max};
 
-use super::person::{ByArgs, Person};
+use super::person::{ByArgs, Person, reason};
 use super::print;
 use super::queues::Sources;
+use crate::compose::Registry;
 use crate::exit::{self, Exit};
 
-/// How long a message may be in flight beyond the time limit of its handler. This time covers a
-/// pause of the worker (at most five seconds), a wait for a lock, and a commit.
+/// How long a message may be in flight beyond the time for its handler or its leases. This time
+/// covers a pause of the worker (at most five seconds), a wait for a lock, and a commit.
 const COMMIT_MARGIN: Duration = Duration::from_secs(15);
 
 /// Arguments of `reconcile`.
@@ -23,17 +25,18 @@ const COMMIT_MARGIN: Duration = Duration::from_secs(15);
 pub struct ReconcileArgs {
     /// Wait at most this long ("30s", "5 min") until nothing is in flight and no retry waits; exits
     /// with 1 if work is still in progress then. A receipt without an outcome counts as missing
-    /// when nothing has changed for a little longer than a handler may run
+    /// when nothing has changed for a little longer than a handler may run on a batch, or than an
+    /// event may wait for its external call
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
     /// After the check, write off the missing receipts with the given reason: they are lost for
     /// good and are no longer listed. At most 100 receipts at a time; each adds a row to the audit
-    #[arg(long, value_name = "REASON", group = "change")]
+    #[arg(long, value_name = "REASON", group = "change", value_parser = reason)]
     write_off: Option<String>,
     /// Before the check, accept, with the given reason, that store and broker contradict each
     /// other: one of them was restored or replaced, and the provider has been asked to send the
     /// lost events again. This adds a row to the audit, and later reports list the accepted restore
-    #[arg(long, value_name = "REASON", group = "change")]
+    #[arg(long, value_name = "REASON", group = "change", value_parser = reason)]
     accept_restore: Option<String>,
     /// Do not ask for confirmation
     #[arg(long, requires = "change")]
@@ -43,7 +46,12 @@ pub struct ReconcileArgs {
 }
 
 /// Runs `reconcile`.
-pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::Result<Exit> {
+pub async fn run(
+    config: &Config,
+    args: &ReconcileArgs,
+    handlers: &Registry,
+    json: bool,
+) -> anyhow::Result<Exit> {
     let sources = Sources::open(config).await?;
     let mut person = Person::new();
     if args.wait.is_some() {
@@ -58,7 +66,7 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
             print::report(&accepted, json)?;
         }
     }
-    let in_flight_max = in_flight_max(config);
+    let in_flight_max = in_flight_max(config, handlers);
     let storage = if config.is_one_file() {
         Storage::OneFile
     } else {
@@ -137,9 +145,15 @@ async fn accept(
     Ok(reconcile::accept_restore(&**broker, &**ledger, &request, person).await?)
 }
 
-/// Returns how long a message may be in flight without a visible change: the longest time limit of
-/// a handler, and the time for a pause of the worker and a commit.
-fn in_flight_max(config: &Config) -> Duration {
-    let limits = config.routes.iter().map(|route| route.handler_time_limit);
-    limits.max().unwrap_or_default() + COMMIT_MARGIN
+/// Returns how long a message may be in flight without a visible change: the longest time of all
+/// routes for a handler or for leases, and the time for a pause of the worker and a commit.
+fn in_flight_max(config: &Config, handlers: &Registry) -> Duration {
+    let of_routes = config.routes.iter().map(|route| {
+        if handlers.is_effect(route) {
+            WAITS_FOR_LEASES
+        } else {
+            handler_in_flight_max(route.handler_time_limit)
+        }
+    });
+    of_routes.max().unwrap_or_default() + COMMIT_MARGIN
 }

@@ -39,6 +39,8 @@ pub struct Registry {
 pub struct Kind<S: Store> {
     name: &'static str,
     settings: SettingsType,
+    /// Whether it is an effect, which makes external calls.
+    is_effect: bool,
     make: Make<S>,
     /// Returns whether the handler is repeatable, without making the handler, which would read its
     /// secrets. `None` if the handler must be made to find out.
@@ -141,6 +143,7 @@ impl Registry {
         self.insert(Kind::<S> {
             name: E::NAME,
             settings: SettingsType::of::<T>(),
+            is_effect: true,
             make: Box::new(move |settings, with| {
                 let effect = make(&settings.read()?, with)?;
                 Ok(register_effect(effect).into())
@@ -160,6 +163,7 @@ impl Registry {
         self.insert(Kind::<S> {
             name: sql::NAME,
             settings: SettingsType::of::<sql::Settings>(),
+            is_effect: false,
             make: Box::new(|settings, with| {
                 let handler = Sql::<S>::new(&settings.read()?, with.folder)?;
                 Ok(register(handler).into())
@@ -177,6 +181,7 @@ impl Registry {
         self.insert(Kind {
             name: handler.name(),
             settings: SettingsType::NONE,
+            is_effect: false,
             make: Box::new(move |_, _| Ok(Registered::clone(&handler).into())),
             is_repeatable: None,
         });
@@ -194,6 +199,7 @@ impl Registry {
         self.insert(Kind {
             name: H::NAME,
             settings: SettingsType::of::<T>(),
+            is_effect: false,
             make: Box::new(move |settings, _| Ok(register::<S, H>(make(settings.read()?)?).into())),
             is_repeatable: None,
         });
@@ -211,6 +217,7 @@ impl Registry {
         self.insert(Kind::<S> {
             name: effect.name(),
             settings: SettingsType::NONE,
+            is_effect: true,
             make: Box::new(move |_, _| Ok(RegisteredEffect::clone(&effect).into())),
             is_repeatable: None,
         });
@@ -240,6 +247,7 @@ impl Registry {
         self.insert(Kind::<S> {
             name: E::NAME,
             settings: SettingsType::of::<T>(),
+            is_effect: true,
             make: Box::new(move |settings, _| Ok(register_effect(make(settings.read()?)?).into())),
             is_repeatable: None,
         });
@@ -291,6 +299,16 @@ impl Registry {
             sqlite: settings(&self.sqlite, name),
         });
         HandlerKinds::new(kinds.collect())
+    }
+
+    /// Returns whether a route makes external calls.
+    pub fn is_effect(&self, route: &RouteConfig) -> bool {
+        // Every effect is in both lists.
+        let kind = self
+            .sqlite
+            .iter()
+            .find(|kind| kind.name == route.handler.kind);
+        kind.is_some_and(|kind| kind.is_effect)
     }
 
     /// Returns whether the handler of a route may handle an event a second time.

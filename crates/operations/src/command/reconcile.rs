@@ -81,8 +81,8 @@ pub async fn reconcile(
 }
 
 /// Reads the numbers again after a write-off, and compares them as [`reconcile`] does. No wait is
-/// needed: if nothing was in flight before the write-off, and every queue is still empty, nothing
-/// is in flight now.
+/// needed: if nothing was in flight before the write-off, and since then no queue holds anything
+/// and no other receipt is open, nothing is in flight now.
 pub async fn reconcile_again(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,
@@ -90,7 +90,7 @@ pub async fn reconcile_again(
 ) -> ReconcileReport {
     let mut report = read(broker, store).await;
     report.waited = before.waited;
-    report.at_rest = before.at_rest && report.is_quiet();
+    report.at_rest = before.at_rest && report.is_quiet() && !report.opens_more_than(before);
     report.storage = before.storage;
     report.witness = before.witness.clone();
     report.missing_after_seconds = before.missing_after_seconds;

@@ -4,13 +4,14 @@ use hookbox_operations::{NoAnswer, Operator};
 
 /// A fake operator. It gives the answer that the test has set to every question. If no answer is
 /// set, it acts as if there were no terminal. It interrupts a command that has reported its
-/// progress more than `interrupts_after` times.
+/// progress more than `interrupts_after` times, or at a question.
 #[derive(Default)]
 pub struct Person {
     pub answer: Option<bool>,
     pub asked: Vec<String>,
     pub progress: Vec<(u64, u64)>,
     pub interrupts_after: Option<usize>,
+    pub interrupts_questions: bool,
 }
 
 impl Operator for Person {
@@ -24,7 +25,8 @@ impl Operator for Person {
     }
 
     fn interrupted(&self) -> bool {
-        self.interrupts_after
-            .is_some_and(|after| self.progress.len() > after)
+        let at_question = self.interrupts_questions && !self.asked.is_empty();
+        let in_progress = |after| self.progress.len() > after;
+        at_question || self.interrupts_after.is_some_and(in_progress)
     }
 }

@@ -23,13 +23,7 @@ use crate::record::{self, DeferralWait};
 use crate::route_context::RouteContext;
 use crate::settle::{Settlement, settle};
 use crate::settle_messages::settle_messages;
-
-/// How long the events of a message may wait in memory until each of them is leased. Then the
-/// message is released, and the events that are not leased are processed when it is redelivered.
-/// RabbitMQ redelivers a message that is not settled within 30 minutes. This limit is a fraction of
-/// that, because waiting messages also use up the prefetch, so that other messages are not
-/// delivered.
-const WAITS_FOR_LEASES: Duration = Duration::from_secs(5 * 60);
+use crate::time_limits::WAITS_FOR_LEASES;
 
 /// The first wait after the store has refused leases because other workers' calls are in flight.
 /// This time is about as long as a fast call takes. The wait doubles with each further refusal.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookbox_driver::{Accounts, AuditFilter, Ledger, Store, Unvouched};
-use hookbox_event::{Accepted, Account, InstanceId, ReceiptId, RouteName};
+use hookbox_event::{Accepted, Account, Envelope, InstanceId, ReceiptId, RouteName};
 
 use crate::harness::{StoreHarness, one, two};
 use crate::store::done;
@@ -168,12 +168,22 @@ pub async fn what_waits_on_one_route_hides_nothing_of_another<H: StoreHarness>(w
 
 /// Checks when a receipt without an outcome counts as passed by a later receipt, and so is probably
 /// lost. The later receipt must have had its outcome for longer than the time after which a receipt
-/// is overdue. Before that, the receipt without an outcome may only be waiting in a long queue.
+/// is overdue. Before that, the receipt without an outcome may only be waiting in a long queue. The
+/// later receipt must come from the same ingest process and have a higher sequence number, whatever
+/// the order of their ids: the time in an id is that at which the request began.
 pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    // `first` is the older receipt: receipt ids are ordered by time, and it has the lower id.
-    let (first, second) = (with_receipt("first", 1), with_receipt("second", 2));
-    let report = account(1, 1, false, vec![receipts(1, &[one()], &[first.receipt])]);
+    let numbered = |name, receipt, instance, number| Envelope {
+        instance,
+        number,
+        ..with_receipt(name, receipt)
+    };
+    let other = InstanceId::from_bytes([6; 16]);
+    let (first, second) = (
+        numbered("first", 1, INSTANCE, 2),
+        numbered("second", 2, INSTANCE, 3),
+    );
+    let report = account(2, 2, false, vec![receipts(2, &[one()], &[first.receipt])]);
     store.account(&report).await.expect("written");
     let passed = async |overdue| -> Vec<bool> {
         let found = store.accounts(10, overdue).await.expect("read");
@@ -184,6 +194,17 @@ pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
         [false],
         "a receipt must not count as passed (probably lost) while no later receipt has an outcome"
     );
+    let earlier = numbered("earlier", 9, INSTANCE, 1);
+    let elsewhere = numbered("elsewhere", 9, other, 3);
+    for no_later_one in [earlier, elsewhere] {
+        assert!(no_later_one.receipt > first.receipt);
+        done(&*store, &no_later_one).await;
+        assert_eq!(
+            passed(Duration::ZERO).await,
+            [false],
+            "a receipt that was not published later by the same process must not count"
+        );
+    }
     done(&*store, &second).await;
     assert_eq!(passed(Duration::ZERO).await, [true]);
     assert_eq!(

@@ -8,7 +8,7 @@ use hookbox_driver::{
     AuditFilter, DueRetry, EventRate, Ledger, LimitChange, Republish, RouteChange, RouteLimits,
     RouteScope, Store,
 };
-use hookbox_event::{Accepted, Account, InstanceId, RouteName};
+use hookbox_event::{Accepted, Account, Envelope, InstanceId, RouteName};
 
 use hookbox_testkit::eventually::eventually;
 
@@ -167,9 +167,15 @@ pub async fn a_retry_of_a_paused_route_waits<H: StoreHarness>(world: &H) {
 /// than the time after which a receipt is overdue.
 pub async fn what_waits_on_a_paused_route_is_not_passed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
+    let instance = InstanceId::from_bytes([5; 16]);
     let (first, second) = (with_receipt("first", 1), with_receipt("second", 2));
+    let second = Envelope {
+        instance,
+        number: 2,
+        ..second
+    };
     let report = Account {
-        instance: InstanceId::from_bytes([5; 16]),
+        instance,
         first: 1,
         last: 1,
         closing: false,

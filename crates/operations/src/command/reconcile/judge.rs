@@ -97,7 +97,10 @@ impl ReconcileReport {
 
     /// Returns whether a receipt is missing, even if other receipts may be in flight. A missing
     /// receipt is overdue. In addition, either later receipts of its route already have outcomes,
-    /// or no queue holds a message that could contain the receipt.
+    /// or no queue holds a message that could contain the receipt. Unless it is known that no
+    /// message is in flight, the receipt must also be older than any message in flight: a worker
+    /// that has lost its connection to the store keeps its messages while another worker settles
+    /// later ones.
     fn is_lost(&self, open: &OpenReceipt) -> bool {
         let of_route = |line: &&RouteLine| line.route == open.route.as_str();
         let route = self.routes.iter().find(of_route);
@@ -105,15 +108,16 @@ impl ReconcileReport {
         // counts for it. If the broker does not answer, `dead_queue` is `None`, and nothing is
         // known.
         let queues = route.and_then(|it| it.broker.as_ref()).into_iter();
-        let nothing_waits = self.dead_queue.is_some()
-            && queues.chain(&self.dead_queue).all(|it| {
-                it.ready == Some(0)
-                    && match it.in_flight {
-                        Some(messages) => messages == 0,
-                        None => open.seconds >= IN_FLIGHT_MAX.as_secs(),
-                    }
-            });
-        open.seconds >= OVERDUE.as_secs() && (open.passed || nothing_waits)
+        let queues: Vec<&QueueContents> = queues.chain(&self.dead_queue).collect();
+        let is_known = self.dead_queue.is_some();
+        let nothing_flies = is_known && queues.iter().all(|it| it.in_flight == Some(0));
+        let nothing_waits = is_known && queues.iter().all(|it| it.is_empty());
+        let least = if nothing_flies {
+            OVERDUE
+        } else {
+            IN_FLIGHT_MAX
+        };
+        open.seconds >= least.as_secs() && (open.passed || nothing_waits)
     }
 
     /// Returns how many sequence gaps will never be filled. Young gaps are not counted, because
@@ -189,6 +193,27 @@ impl ReconcileReport {
             (0, false) | (1.., true) => STILL_FOR,
             (1.., false) => in_flight_max.max(STILL_FOR),
         }
+    }
+
+    /// Returns whether a receipt without an outcome is open now that was not open in an earlier
+    /// report. If the earlier report did not list all of them, their numbers are compared.
+    pub(super) fn opens_more_than(&self, before: &Self) -> bool {
+        let more = self.routes.iter().any(|line| {
+            let of_route = |it: &&RouteLine| it.route == line.route;
+            let open = before.routes.iter().find(of_route).and_then(|it| it.open);
+            line.open.unwrap_or(0) > open.unwrap_or(0)
+        });
+        let listed = |report: &Self| -> Vec<OpenReceipt> {
+            let accounts = report.accept_reports.iter();
+            accounts.flat_map(|it| it.receipts.clone()).collect()
+        };
+        let (now, earlier) = (listed(self), listed(before));
+        let is_new = |it: &OpenReceipt| {
+            let is_same = |old: &&OpenReceipt| (old.receipt, &old.route) == (it.receipt, &it.route);
+            !earlier.iter().any(|old| is_same(&old))
+        };
+        let are_all_listed = before.open() == earlier.len() as u64;
+        more || (are_all_listed && now.iter().any(is_new))
     }
 
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
