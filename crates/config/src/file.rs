@@ -116,10 +116,10 @@ pub struct Broker {
     /// secret with a URL that contains an account of its own. If this is set, hookbox reports
     /// within five seconds a policy that limits, expires or overrides its queues, and a queue with
     /// one member in a cluster of three. Either of them turns readiness red, and prevents a start.
-    /// If this is not set, policies and members of queues are not monitored. A start waits for the
-    /// API. If the API becomes unavailable later, that is logged, its last result is kept, and
-    /// nothing stops: answering 503 until the API is fixed would lose more than the monitoring
-    /// saves.
+    /// (An ingest with a spool starts, and stores events in the spool.) If this is not set,
+    /// policies and members of queues are not monitored. A start waits for the API. If the API
+    /// becomes unavailable later, that is logged, its last result is kept, and nothing stops:
+    /// answering 503 until the API is fixed would lose more than the monitoring saves.
     #[cfg_attr(test, schemars(with = "Option<ManagementUrl>"))]
     pub management: Option<Url>,
 }

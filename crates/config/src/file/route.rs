@@ -44,7 +44,7 @@ pub struct Route {
     #[cfg_attr(test, schemars(regex(pattern = pattern::NAME)))]
     pub name: String,
     /// Patterns of topics, whose parts are separated by dots. `*` stands for any text within one
-    /// part, and `#` for any parts.
+    /// part, and `#`, only as the last part, for all remaining parts.
     #[cfg_attr(test, schemars(length(min = 1), inner(length(min = 1))))]
     pub topics: Vec<String>,
     /// Conditions on the body, at most 16. The route gets only those events of its topics for which
