@@ -76,7 +76,7 @@ pub enum Command {
     /// The targets of external calls, shared by all workers: list
     #[command(subcommand)]
     Targets(TargetsCommand),
-    /// Refused requests and why: the newest 10,000
+    /// Refused requests and why: the newest 10,000 of `run` and `dev`
     #[command(subcommand)]
     Refusals(RefusalsCommand),
     /// The audit: what operators did and read
