@@ -11,18 +11,18 @@ use hookbox_event::{EventId, EventNumber, SourceName, Topic};
 use sqlx::{Error, PgConnection, Row};
 
 use crate::claim_states::{self, evidence};
-use crate::column::{Columns, moment};
+use crate::column::{Columns, moment, numbers};
 use crate::{audit, claims, receipts, retries};
 
-/// Counts what [`replay`] would do with a page of events.
-pub(crate) async fn count(
+/// Returns what [`replay`] would do with a page of events.
+pub(crate) async fn plan(
     c: &mut PgConnection,
     filter: &ReplayFilter,
     after: Option<ReplayPosition>,
     limit: u32,
-) -> Result<ReplayPage, Error> {
+) -> Result<ReplayChoice, Error> {
     let candidates = candidates(c, filter, after, limit).await?;
-    Ok(ReplayChoice::of(filter, &candidates).page)
+    Ok(ReplayChoice::of(filter, &candidates))
 }
 
 /// Replays a page of events on the filter's route, and counts them. An event that another operator
@@ -39,6 +39,7 @@ pub(crate) async fn replay(
         mut page,
         again,
         first,
+        ..
     } = ReplayChoice::of(filter, &candidates);
     let route = &filter.route;
     let again = claims::reopen(c, route, &again).await?;
@@ -72,18 +73,20 @@ pub(crate) async fn candidates(
                  where r.event = e.number and r.outcome <> 'conflict') > 0 as has_receipt
          from events e left join claims c on c.event = e.number and c.route = $1
          where (cardinality($2::bytea[]) = 0 or e.event_id = any ($2))
-           and ($3::text is null or e.source = $3)
-           and ($4::text is null or e.topic = $4)
-           and ($5::timestamptz is null or e.received_at >= $5)
-           and ($6::timestamptz is null or e.received_at < $6)
-           and ($7::timestamptz is null
-                or e.received_at >= $7
-                   and (e.received_at, e.number) > ($7, $8::bigint))
+           and (cardinality($3::bigint[]) = 0 or e.number = any ($3))
+           and ($4::text is null or e.source = $4)
+           and ($5::text is null or e.topic = $5)
+           and ($6::timestamptz is null or e.received_at >= $6)
+           and ($7::timestamptz is null or e.received_at < $7)
+           and ($8::timestamptz is null
+                or e.received_at >= $8
+                   and (e.received_at, e.number) > ($8, $9::bigint))
          order by e.received_at, e.number
-         limit $9",
+         limit $10",
     ))
     .bind(filter.route.as_str())
     .bind(events)
+    .bind(numbers(&filter.numbers))
     .bind(filter.source.as_ref().map(SourceName::as_str))
     .bind(filter.topic.as_ref().map(Topic::as_str))
     .bind(filter.since.map(moment))

@@ -8,9 +8,9 @@ use hookbox_driver::{
     AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, DeadChange, DeadClaim,
     DeadFilter, DeadGroup, DeadLetter, DeadRow, EndCursor, EndsRead, EventCursor, EventDetail,
     EventFilter, EventRow, Fault, HeldBack, Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt,
-    Refusal, RefusalCursor, RefusalFilter, RefusalGroup, ReplayFilter, ReplayPage, ReplayPosition,
-    RetryFilter, RouteBooks, RouteChange, RouteControls, RouteScope, SilentIngest, TargetRow,
-    Unvouched, WaitingRetry, WitnessPosition,
+    Refusal, RefusalCursor, RefusalFilter, RefusalGroup, ReplayChoice, ReplayFilter, ReplayPage,
+    ReplayPosition, RetryFilter, RouteBooks, RouteChange, RouteControls, RouteScope, SilentIngest,
+    TargetRow, Unvouched, WaitingRetry, WitnessPosition,
 };
 use hookbox_event::{EventId, ReceiptId, RouteName, Witness};
 
@@ -112,8 +112,8 @@ impl Ledger for Postgres {
         filter: &ReplayFilter,
         after: Option<ReplayPosition>,
         limit: u32,
-    ) -> Result<ReplayPage, Fault> {
-        read!(self, "count events to replay", |c| event_replay::count(
+    ) -> Result<ReplayChoice, Fault> {
+        read!(self, "count events to replay", |c| event_replay::plan(
             c, filter, after, limit
         ))
     }

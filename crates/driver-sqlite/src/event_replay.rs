@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use crate::claim_states::{self, evidence};
-use crate::column::{Columns, hex_list};
+use crate::column::{Columns, hex_list, numbers};
 use crate::conditions::{push_times, push_words};
 use crate::diagnose::fault;
 use crate::file::writer::Writer;
@@ -29,15 +29,15 @@ const CANDIDATES: &str = concat!(
      from events as e left join claims as c on c.event = e.number and c.route = "
 );
 
-/// Counts what [`replay`] would do with a page of events.
-pub(crate) async fn count(
+/// Returns what [`replay`] would do with a page of events.
+pub(crate) async fn plan(
     connection: &mut SqliteConnection,
     filter: &ReplayFilter,
     after: Option<ReplayPosition>,
     limit: u32,
-) -> sqlx::Result<ReplayPage> {
+) -> sqlx::Result<ReplayChoice> {
     let candidates = candidates(connection, filter, after, limit).await?;
-    Ok(ReplayChoice::of(filter, &candidates).page)
+    Ok(ReplayChoice::of(filter, &candidates))
 }
 
 /// Replays a page of events on the filter's route, and counts them.
@@ -65,7 +65,9 @@ async fn replay_all(
     (by, why): (&str, &str),
 ) -> sqlx::Result<ReplayPage> {
     let candidates = candidates(connection, filter, after, limit).await?;
-    let ReplayChoice { page, again, first } = ReplayChoice::of(filter, &candidates);
+    let ReplayChoice {
+        page, again, first, ..
+    } = ReplayChoice::of(filter, &candidates);
     let (route, now) = (&filter.route, moment::now());
     claims::reopen(connection, route, &again, now).await?;
     claims::insert_waiting(connection, route, &first, now).await?;
@@ -146,6 +148,10 @@ pub(crate) fn select(
         select.push(" and e.event_id in (select unhex(value) from json_each(");
         let events = filter.events.iter().map(EventId::as_bytes);
         select.push_bind(hex_list(events)).push("))");
+    }
+    if !filter.numbers.is_empty() {
+        select.push(" and e.number in (select value from json_each(");
+        select.push_bind(numbers(&filter.numbers)).push("))");
     }
     push_words(
         &mut select,

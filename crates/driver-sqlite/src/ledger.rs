@@ -8,9 +8,9 @@ use hookbox_driver::{
     AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, DeadChange, DeadClaim,
     DeadFilter, DeadGroup, DeadLetter, DeadRow, EndCursor, EndsRead, EventCursor, EventDetail,
     EventFilter, EventRow, Fault, HeldBack, Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt,
-    Refusal, RefusalCursor, RefusalFilter, RefusalGroup, ReplayFilter, ReplayPage, ReplayPosition,
-    RetryFilter, RouteBooks, RouteChange, RouteControls, RouteScope, SilentIngest, TargetRow,
-    Unvouched, WaitingRetry, WitnessPosition,
+    Refusal, RefusalCursor, RefusalFilter, RefusalGroup, ReplayChoice, ReplayFilter, ReplayPage,
+    ReplayPosition, RetryFilter, RouteBooks, RouteChange, RouteControls, RouteScope, SilentIngest,
+    TargetRow, Unvouched, WaitingRetry, WitnessPosition,
 };
 use hookbox_event::{EventId, ReceiptId, RouteName, Witness};
 
@@ -86,9 +86,9 @@ impl Ledger for Sqlite {
         filter: &ReplayFilter,
         after: Option<ReplayPosition>,
         limit: u32,
-    ) -> Result<ReplayPage, Fault> {
+    ) -> Result<ReplayChoice, Fault> {
         let mut reader = self.shared.readers.take().await?;
-        event_replay::count(&mut reader, filter, after, limit)
+        event_replay::plan(&mut reader, filter, after, limit)
             .await
             .map_err(fault("count events to replay"))
     }

@@ -10,6 +10,11 @@ use crate::ClaimState;
 
 /// Selects stored events that are to be put on a route. An event must match every field that is
 /// set.
+///
+/// What the other fields select changes from one call to the next: events are stored, not always in
+/// the order in which they arrived, and events that wait for an attempt become done. A caller that
+/// replays exactly the events of a plan ([`crate::Ledger::replayable`]), page by page, sets
+/// `numbers` to them. A bound by time or by number would not be exact.
 #[derive(Debug, Clone)]
 pub struct ReplayFilter {
     /// The route on which the events are to run.
@@ -26,6 +31,8 @@ pub struct ReplayFilter {
     pub again: bool,
     /// Selects only these events; empty for any event.
     pub events: Vec<EventId>,
+    /// Selects only the events with these numbers; empty for any number.
+    pub numbers: Vec<EventNumber>,
     /// Selects only events of this source.
     pub source: Option<SourceName>,
     /// Selects only events of this topic.
@@ -234,6 +241,7 @@ impl ReplayFilter {
             conditions: Vec::new(),
             again,
             events: Vec::new(),
+            numbers: Vec::new(),
             source: None,
             topic: None,
             since: None,

@@ -11,9 +11,9 @@ use crate::{
     AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, ClaimState, DeadClaim,
     DeadFilter, DeadGroup, DeadLetter, DeadRow, EndCursor, EndsRead, EventCursor, EventDetail,
     Fault, HeldBack, Imbalance, Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor,
-    RefusalFilter, RefusalGroup, ReplayFilter, ReplayPage, ReplayPosition, RetryFilter, RouteBooks,
-    RouteChange, RouteControls, RouteScope, SilentIngest, TargetRow, Unvouched, WaitingRetry,
-    WitnessPosition,
+    RefusalFilter, RefusalGroup, ReplayChoice, ReplayFilter, ReplayPage, ReplayPosition,
+    RetryFilter, RouteBooks, RouteChange, RouteControls, RouteScope, SilentIngest, TargetRow,
+    Unvouched, WaitingRetry, WitnessPosition,
 };
 
 /// What operators can read and change in a store. Reads never block writers. Each change is one
@@ -62,14 +62,16 @@ pub trait Ledger: Send + Sync + 'static {
     /// Returns the event of a receipt; `None` when the receipt has no outcome.
     async fn event_of(&self, receipt: &ReceiptId) -> Result<Option<EventId>, Fault>;
 
-    /// Counts what [`Ledger::replay`] would do with the next `limit` events that match the filter
-    /// after the position `after`, in the order of their positions. Changes nothing.
+    /// Returns what [`Ledger::replay`] would do with the next `limit` events that match the filter
+    /// after the position `after`, in the order of their positions. Changes nothing. To replay these
+    /// events and no others, whatever is stored or done meanwhile, set the numbers of the filter
+    /// ([`ReplayFilter::numbers`]) to those that are returned.
     async fn replayable(
         &self,
         filter: &ReplayFilter,
         after: Option<ReplayPosition>,
         limit: u32,
-    ) -> Result<ReplayPage, Fault>;
+    ) -> Result<ReplayChoice, Fault>;
 
     /// Takes the next `limit` events that match the filter after the position `after`, and puts
     /// those that may be replayed ([`ReplayFilter::judge`]) on the filter's route, in one

@@ -81,7 +81,7 @@
 //! - `a_done_event_is_replayed_in_a_new_round`, `a_route_is_fed_events_that_it_never_had`
 //! - `a_replayed_event_that_dies_keeps_its_round`
 //! - `only_what_is_done_or_new_is_replayed`, `a_replay_takes_what_its_filter_selects`
-//! - `a_replay_of_events_is_audited`
+//! - `a_replay_takes_the_events_of_its_plan`, `a_replay_of_events_is_audited`
 //! - `undecodable_bytes_are_kept_once`, `a_dead_letter_without_a_receipt_is_not_replayed`
 //! - `a_route_is_fed_what_its_conditions_select`
 //! - `a_deferred_event_waits_for_the_same_attempt`, `a_deferral_keeps_its_beginning`

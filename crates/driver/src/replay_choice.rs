@@ -15,6 +15,8 @@ pub struct ReplayChoice {
     pub again: Vec<EventNumber>,
     /// The events that the route never had, in the order of the page.
     pub first: Vec<EventNumber>,
+    /// All events that are replayed, those of `again` and of `first`, in the order of the page.
+    pub replayed: Vec<EventNumber>,
 }
 
 impl ReplayChoice {
@@ -26,11 +28,13 @@ impl ReplayChoice {
             let replayable = filter.judge(candidate);
             choice.page.counts.add(replayable);
             choice.page.last = Some(candidate.position);
-            match replayable {
-                Replayable::Again => choice.again.push(number),
-                Replayable::First => choice.first.push(number),
-                Replayable::Left(_) => {}
-            }
+            let of_its_kind = match replayable {
+                Replayable::Again => &mut choice.again,
+                Replayable::First => &mut choice.first,
+                Replayable::Left(_) => continue,
+            };
+            of_its_kind.push(number);
+            choice.replayed.push(number);
         }
         choice
     }
@@ -71,16 +75,22 @@ mod tests {
             waiting: 1,
             ..ReplayCounts::default()
         };
-        for (again, counts, expect) in [
-            (true, ReplayCounts { again: 2, ..counts }, vec![2, 7]),
-            (false, ReplayCounts { done: 2, ..counts }, vec![]),
+        for (again, counts, expect, replayed) in [
+            (
+                true,
+                ReplayCounts { again: 2, ..counts },
+                &[2, 7][..],
+                &[9, 2, 3, 7][..],
+            ),
+            (false, ReplayCounts { done: 2, ..counts }, &[], &[9, 3]),
         ] {
             let choice = ReplayChoice::of(&ReplayFilter::sample(again), &candidates);
             // The page ends with an event that is left alone.
             let last = Some(candidates[5].position);
             assert_eq!(choice.page, ReplayPage { counts, last });
-            assert_eq!(choice.again, numbers(&expect));
+            assert_eq!(choice.again, numbers(expect));
             assert_eq!(choice.first, numbers(&[9, 3]));
+            assert_eq!(choice.replayed, numbers(replayed));
         }
         let none = ReplayChoice::of(&ReplayFilter::sample(true), &[]);
         assert_eq!(none, ReplayChoice::default());

@@ -167,6 +167,7 @@ macro_rules! store_suite {
                 a_route_is_fed_events_that_it_never_had,
                 only_what_is_done_or_new_is_replayed,
                 a_replay_takes_what_its_filter_selects,
+                a_replay_takes_the_events_of_its_plan,
                 a_replay_of_events_is_audited,
                 a_route_is_fed_what_its_conditions_select,
                 undecodable_bytes_are_kept_once,

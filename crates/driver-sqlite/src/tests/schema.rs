@@ -304,6 +304,7 @@ async fn events_to_replay_are_read_along_their_times() {
         conditions: Vec::new(),
         again: true,
         events: Vec::new(),
+        numbers: Vec::new(),
         source: None,
         topic: None,
         since: None,

@@ -68,6 +68,7 @@ pub async fn run(
             conditions: route.conditions.clone(),
             again: !args.only_new,
             events: retries::events(ledger, &args.events).await?,
+            numbers: Vec::new(),
             source: args.source.clone(),
             topic: args.topic.clone(),
             since: args.time.since,

@@ -10,9 +10,9 @@ use hookbox_driver::{
     AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, DeadClaim, DeadFilter,
     DeadGroup, DeadLetter, DeadRow, EndCursor, EndsRead, EventCursor, EventDetail, EventFilter,
     EventRow, Fault, FaultKind, HeldBack, Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt,
-    Refusal, RefusalCursor, RefusalFilter, RefusalGroup, ReplayFilter, ReplayPage, ReplayPosition,
-    RetryFilter, RouteBooks, RouteChange, RouteControls, RouteScope, SilentIngest, TargetRow,
-    Unvouched, WaitingRetry, WitnessPosition,
+    Refusal, RefusalCursor, RefusalFilter, RefusalGroup, ReplayChoice, ReplayFilter, ReplayPage,
+    ReplayPosition, RetryFilter, RouteBooks, RouteChange, RouteControls, RouteScope, SilentIngest,
+    TargetRow, Unvouched, WaitingRetry, WitnessPosition,
 };
 use hookbox_event::{EventId, ReceiptId, RouteName, Witness};
 
@@ -127,7 +127,7 @@ impl Ledger for FakeLedger {
         _: &ReplayFilter,
         _: Option<ReplayPosition>,
         _: u32,
-    ) -> Result<ReplayPage, Fault> {
+    ) -> Result<ReplayChoice, Fault> {
         never()
     }
 

@@ -1,8 +1,7 @@
 //! `events replay`: puts stored events on a route, even events that are done on it.
 
-use std::time::Duration;
-
-use hookbox_driver::{Fault, Ledger, ReplayCounts, ReplayFilter, ReplayPosition};
+use hookbox_driver::{Fault, Ledger, ReplayCounts, ReplayFilter};
+use hookbox_event::EventNumber;
 use serde::Serialize;
 
 use super::pace::Pace;
@@ -16,6 +15,10 @@ const CHUNK: u32 = 500;
 /// How many events one query of the plan reads at most. The query changes nothing, so it may read
 /// more events than a transaction may replay.
 const PLAN_PAGE: u32 = 5_000;
+
+/// How many events one command replays at most, whatever limit is given. The command keeps the
+/// number of each event that it has shown, so ten million events take 80 MB.
+const EVENTS_MAX: u64 = 10_000_000;
 
 /// Which events to put on a route, and how.
 #[derive(Debug, Clone)]
@@ -77,6 +80,11 @@ impl ReplayRequest {
             || filter.since.is_some()
             || filter.until.is_some()
     }
+
+    /// Returns how many events to replay at most.
+    fn most(&self) -> u64 {
+        self.limit.unwrap_or(EVENTS_MAX).min(EVENTS_MAX)
+    }
 }
 
 /// Puts events on a route. Before that, shows how many run again and how many for the first time,
@@ -102,56 +110,62 @@ pub async fn replay(
         interrupted: false,
         problems: Vec::new(),
     };
-    let last = plan(ledger, &filter, &mut report, operator).await;
-    let Some(last) = last.map_err(CommandError::store("count the events to replay"))? else {
-        return Ok(report);
-    };
-    if request.dry_run || report.interrupted || report.selected.replayed() == 0 {
+    let shown = plan(ledger, &filter, request.most(), &mut report, operator).await;
+    let shown = shown.map_err(CommandError::store("count the events to replay"))?;
+    if request.dry_run || report.interrupted || shown.is_empty() {
         return Ok(report);
     }
     if !request.yes {
-        confirmed(operator, sentence(&report, request.limit))?;
+        confirmed(operator, sentence(&report, shown.len() as u64))?;
     }
-    // Events that have arrived since the plan was shown are not replayed.
-    let end = last.at.saturating_add(Duration::from_micros(1));
-    filter.until = Some(filter.until.map_or(end, |until| until.min(end)));
-    if let Err(fault) = run(ledger, request, &filter, &mut report, operator).await {
+    let mut run = Run {
+        ledger,
+        request,
+        operator,
+        report: &mut report,
+    };
+    if let Err(fault) = run.replay(&filter, &shown).await {
         report.problems.push(Problem::of(Source::Store, &fault));
     }
     Ok(report)
 }
 
 /// Counts the events that the filter selects, and writes the counts into the report. Returns the
-/// position of the last event; `None` when there is no event.
+/// first `most` of those that are to be replayed, in the order of their positions.
 async fn plan(
     ledger: &dyn Ledger,
     filter: &ReplayFilter,
+    most: u64,
     report: &mut ReplayReport,
     operator: &mut dyn Operator,
-) -> Result<Option<ReplayPosition>, Fault> {
-    let mut after = None;
+) -> Result<Vec<EventNumber>, Fault> {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let (mut shown, mut after) = (Vec::new(), None);
     loop {
-        let page = ledger.replayable(filter, after, PLAN_PAGE).await?;
-        let Some(last) = page.last else {
-            return Ok(after);
+        let choice = ledger.replayable(filter, after, PLAN_PAGE).await?;
+        let Some(last) = choice.page.last else {
+            return Ok(shown);
         };
-        report.selected += page.counts;
+        report.selected += choice.page.counts;
+        let left = most.saturating_sub(shown.len());
+        shown.extend(choice.replayed.into_iter().take(left));
         after = Some(last);
         if operator.interrupted() {
             report.interrupted = true;
-            return Ok(after);
+            return Ok(shown);
         }
     }
 }
 
-fn sentence(report: &ReplayReport, limit: Option<u64>) -> String {
+fn sentence(report: &ReplayReport, shown: u64) -> String {
     let ReplayCounts { again, first, .. } = report.selected;
     let (route, filter) = (&report.route, &report.filter);
     let all = report.selected.replayed();
     let events = if all == 1 { "event" } else { "events" };
-    let what = match limit.filter(|limit| *limit < all) {
-        Some(limit) => format!("the first {limit} of {all} {events}"),
-        None => format!("{all} {events}"),
+    let what = if shown < all {
+        format!("the first {shown} of {all} {events}")
+    } else {
+        format!("{all} {events}")
     };
     format!(
         "put {what} on route {route} ({filter}): {again} of them are done there and run again, and \
@@ -159,41 +173,50 @@ fn sentence(report: &ReplayReport, limit: Option<u64>) -> String {
     )
 }
 
-/// Replays events in the order of their positions, each at most once. Never replays more events
-/// than the operator has confirmed.
-async fn run(
-    ledger: &dyn Ledger,
-    request: &ReplayRequest,
-    filter: &ReplayFilter,
-    report: &mut ReplayReport,
-    operator: &mut dyn Operator,
-) -> Result<(), Fault> {
-    let total = request
-        .limit
-        .unwrap_or(u64::MAX)
-        .min(report.selected.replayed());
-    let pace = Pace::new(request.rate);
-    let mut after = None;
-    loop {
-        operator.progress(report.replayed, total);
-        let left = u32::try_from(total.saturating_sub(report.replayed)).unwrap_or(CHUNK);
-        if left == 0 {
-            return Ok(());
+/// A replay that the operator has confirmed.
+struct Run<'a> {
+    ledger: &'a dyn Ledger,
+    request: &'a ReplayRequest,
+    operator: &'a mut dyn Operator,
+    report: &'a mut ReplayReport,
+}
+
+impl Run<'_> {
+    /// Replays the events that the operator was shown, in this order, each at most once, and no
+    /// others. Until the operator answers and the replay reaches them, more events may match the
+    /// filter: a spool forwards older events, or an event that waited for an attempt is done. An
+    /// event that may no longer be replayed is left alone.
+    async fn replay(&mut self, filter: &ReplayFilter, shown: &[EventNumber]) -> Result<(), Fault> {
+        let request = self.request;
+        let pace = Pace::new(request.rate);
+        let (mut left, mut after) = (shown, None);
+        loop {
+            let seen = (shown.len() - left.len()) as u64;
+            self.operator.progress(seen, shown.len() as u64);
+            if left.is_empty() {
+                return Ok(());
+            }
+            pace.wait(seen, self.operator).await;
+            if self.operator.interrupted() {
+                self.report.interrupted = true;
+                return Ok(());
+            }
+            let (chunk, rest) = left.split_at(left.len().min(pace.chunk(CHUNK) as usize));
+            // With this limit, the store stops its search at the last event of the chunk.
+            let limit = u32::try_from(chunk.len()).unwrap_or(CHUNK);
+            let chosen = ReplayFilter {
+                numbers: chunk.to_vec(),
+                ..filter.clone()
+            };
+            let page = self
+                .ledger
+                .replay(&chosen, after, limit, &request.by, &request.why)
+                .await?;
+            self.report.replayed += page.counts.replayed();
+            // All that is left has a higher position, so the store need not search before this one.
+            after = page.last.or(after);
+            left = rest;
         }
-        pace.wait(report.replayed, operator).await;
-        if operator.interrupted() {
-            report.interrupted = true;
-            return Ok(());
-        }
-        let wanted = pace.chunk(CHUNK).min(left);
-        let page = ledger
-            .replay(filter, after, wanted, &request.by, &request.why)
-            .await?;
-        report.replayed += page.counts.replayed();
-        let Some(last) = page.last else {
-            return Ok(());
-        };
-        after = Some(last);
     }
 }
 

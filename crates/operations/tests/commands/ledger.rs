@@ -8,8 +8,9 @@ use hookbox_driver::{
     DeadFilter, DeadGroup, DeadGroupId, DeadLetter, DeadRow, DeadState, DeferReason, DeferredSince,
     EndCursor, EndsRead, EventCursor, EventDetail, EventFilter, EventRow, Fault, HeldBack,
     Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor, RefusalFilter,
-    RefusalGroup, ReplayFilter, ReplayPage, ReplayPosition, RetryFilter, RouteBooks, RouteChange,
-    RouteControls, RouteScope, SilentIngest, TargetRow, Unvouched, WaitingRetry, WitnessPosition,
+    RefusalGroup, ReplayChoice, ReplayFilter, ReplayPage, ReplayPosition, RetryFilter, RouteBooks,
+    RouteChange, RouteControls, RouteScope, SilentIngest, TargetRow, Unvouched, WaitingRetry,
+    WitnessPosition,
 };
 use hookbox_event::{EventId, Incarnation, ReceiptId, RouteName, Witness};
 
@@ -75,8 +76,8 @@ impl Ledger for Memory {
         filter: &ReplayFilter,
         after: Option<ReplayPosition>,
         limit: u32,
-    ) -> Result<ReplayPage, Fault> {
-        Ok(self.replay_page(filter, after, limit))
+    ) -> Result<ReplayChoice, Fault> {
+        Ok(self.replay_choice(filter, after, limit))
     }
 
     async fn replay(
@@ -87,10 +88,8 @@ impl Ledger for Memory {
         by: &str,
         why: &str,
     ) -> Result<ReplayPage, Fault> {
-        let page = self.replay_page(filter, after, limit);
-        let line = format!("{by}: {why}: {}", page.counts.replayed());
-        self.replays.lock().unwrap().push(line);
-        Ok(page)
+        let choice = self.replay_choice(filter, after, limit);
+        Ok(self.record_replay(choice, by, why))
     }
 
     async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault> {

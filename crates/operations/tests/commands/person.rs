@@ -1,4 +1,4 @@
-//! A fake operator, whose answers and interrupts a test sets.
+//! Fake operators, whose answers and interrupts a test sets.
 
 use hookbox_operations::{NoAnswer, Operator};
 
@@ -28,5 +28,21 @@ impl Operator for Person {
         let at_question = self.interrupts_questions && !self.asked.is_empty();
         let in_progress = |after| self.progress.len() > after;
         at_question || self.interrupts_after.is_some_and(in_progress)
+    }
+}
+
+/// An operator who answers every question with yes, after the closure has changed the store.
+pub struct Meanwhile<F>(pub F);
+
+impl<F: FnMut() + Send> Operator for Meanwhile<F> {
+    fn ask(&mut self, _: &str) -> Result<bool, NoAnswer> {
+        (self.0)();
+        Ok(true)
+    }
+
+    fn progress(&mut self, _: u64, _: u64) {}
+
+    fn interrupted(&self) -> bool {
+        false
     }
 }

@@ -1,5 +1,7 @@
 //! Tests `events replay`: the plan, the question, the chunks and the report.
 
+use std::sync::Mutex;
+
 use expect_test::expect;
 use hookbox_driver::{ClaimState, ReplayCandidate, ReplayFilter, ReplayPosition};
 use hookbox_event::EventNumber;
@@ -7,7 +9,7 @@ use hookbox_operations::CommandError;
 use hookbox_operations::command::replay::{ReplayRequest, replay};
 use hookbox_operations::render::{Text, json};
 
-use crate::world::{Memory, Person, at, event_id};
+use crate::world::{Meanwhile, Memory, Person, at, event_id};
 
 /// Returns a store with `count` events, whose states on the route repeat the list `states`.
 fn memory(count: i64, states: &[Option<ClaimState>]) -> Memory {
@@ -23,7 +25,7 @@ fn memory(count: i64, states: &[Option<ClaimState>]) -> Memory {
         has_receipt: true,
     };
     Memory {
-        candidates: (0..count).map(candidate).collect(),
+        candidates: Mutex::new((0..count).map(candidate).collect()),
         ..Memory::default()
     }
 }
@@ -36,6 +38,7 @@ fn request() -> ReplayRequest {
             conditions: Vec::new(),
             again: true,
             events: Vec::new(),
+            numbers: Vec::new(),
             source: None,
             topic: None,
             since: None,
@@ -50,6 +53,10 @@ fn request() -> ReplayRequest {
         limit: None,
         by: "ada".into(),
     }
+}
+
+fn numbers(numbers: &[i64]) -> Vec<EventNumber> {
+    numbers.iter().copied().map(EventNumber::from_i64).collect()
 }
 
 const MIXED: [Option<ClaimState>; 4] = [
@@ -72,8 +79,10 @@ async fn what_is_done_or_new_is_put_on_the_route_in_chunks() {
           left alone: 150 new to the route, and excluded by its conditions (`where`)
     "#]]
     .assert_eq(&report.text());
-    let replays = memory.replays.lock().unwrap();
-    assert_eq!(replays[0], "ada: a new column: 250");
+    assert_eq!(
+        *memory.replays.lock().unwrap(),
+        ["ada: a new column: 500", "ada: a new column: 150"]
+    );
     assert!(person.asked.is_empty(), "with --yes, nothing must be asked");
 }
 
@@ -95,6 +104,35 @@ async fn the_question_says_what_runs_again() {
     "#]]
     .assert_eq(&format!("{}\n", person.asked.join("\n")));
     assert_eq!(report.replayed, 5);
+    // Of each four events, the first two may be replayed. The oldest of all come first.
+    assert_eq!(*memory.replayed.lock().unwrap(), numbers(&[0, 1, 4, 5, 8]));
+}
+
+/// While the question stands, a spool forwards an event that arrived before all others, and an
+/// event that waited for an attempt is done. Neither was shown. So neither may be replayed, and
+/// neither may take the place of an event that was shown.
+#[tokio::test]
+async fn only_events_that_were_shown_are_replayed() {
+    let memory = memory(8, &MIXED);
+    let asked = ReplayRequest {
+        yes: false,
+        ..request()
+    };
+    let mut operator = Meanwhile(|| {
+        let mut candidates = memory.candidates.lock().unwrap();
+        let older = ReplayCandidate {
+            position: ReplayPosition {
+                at: at(-1),
+                number: EventNumber::from_i64(100),
+            },
+            ..candidates[1].clone()
+        };
+        candidates.push(older);
+        candidates[2].state = Some(ClaimState::Done);
+    });
+    let report = replay(&memory, &asked, &mut operator).await.unwrap();
+    assert_eq!((report.selected.replayed(), report.replayed), (4, 4));
+    assert_eq!(*memory.replayed.lock().unwrap(), numbers(&[0, 1, 4, 5]));
 }
 
 #[tokio::test]

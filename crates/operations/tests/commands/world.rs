@@ -6,16 +6,17 @@ use bytes::Bytes;
 use hookbox_driver::{
     AcceptedRestore, Accounts, AttemptRow, Backlog, ClaimRow, ClaimState, DeadFilter, DeadGroupId,
     DeadReason, DeadRow, DeadState, DeferReason, DeferredSince, EarlierDeath, EventDetail, Fault,
-    FaultKind, Imbalance, Names, ReceiptRow, Refusal, ReplayCandidate, ReplayFilter, ReplayPage,
-    ReplayPosition, RetryRow, RouteBooks, RouteControls, SilentIngest, TargetRow, Unvouched,
-    WaitingRetry,
+    FaultKind, Imbalance, Names, ReceiptRow, Refusal, ReplayCandidate, ReplayChoice, ReplayFilter,
+    ReplayPage, ReplayPosition, RetryRow, RouteBooks, RouteControls, SilentIngest, TargetRow,
+    Unvouched, WaitingRetry,
 };
 use hookbox_event::{
-    ContentDigest, EventId, Incarnation, InstanceId, ReceiptId, ReportedUpTo, Timestamp, Witness,
+    ContentDigest, EventId, EventNumber, Incarnation, InstanceId, ReceiptId, ReportedUpTo,
+    Timestamp, Witness,
 };
 
 pub use crate::depths::{Depths, depth};
-pub use crate::person::Person;
+pub use crate::person::{Meanwhile, Person};
 
 pub const BODY: &[u8] = b"{\"uid\":\"CANARY-1\"}";
 
@@ -70,29 +71,39 @@ pub struct Memory {
     pub leased: bool,
     pub targets: Vec<TargetRow>,
     /// The events that a replay finds.
-    pub candidates: Vec<ReplayCandidate>,
+    pub candidates: Mutex<Vec<ReplayCandidate>>,
     /// One line for each transaction that replayed events: who, why, and how many.
     pub replays: Mutex<Vec<String>>,
+    /// The numbers of the events that were replayed.
+    pub replayed: Mutex<Vec<EventNumber>>,
 }
 
 impl Memory {
-    /// Counts at most `limit` events after a position, by what a replay does with them, as a real
+    /// Sorts at most `limit` events after a position by what a replay does with them, as a real
     /// store does.
-    pub fn replay_page(
+    pub fn replay_choice(
         &self,
         filter: &ReplayFilter,
         after: Option<ReplayPosition>,
         limit: u32,
-    ) -> ReplayPage {
-        let mut page = ReplayPage::default();
-        let follows = |it: &&ReplayCandidate| Some(it.position) > after;
-        let is_early = |it: &&ReplayCandidate| filter.until.is_none_or(|end| it.position.at < end);
-        let candidates = self.candidates.iter().filter(follows).filter(is_early);
-        for candidate in candidates.take(limit as usize) {
-            page.counts.add(filter.judge(candidate));
-            page.last = Some(candidate.position);
-        }
-        page
+    ) -> ReplayChoice {
+        let mut candidates = self.candidates.lock().unwrap().clone();
+        candidates.retain(|it| {
+            Some(it.position) > after
+                && filter.until.is_none_or(|end| it.position.at < end)
+                && (filter.numbers.is_empty() || filter.numbers.contains(&it.position.number))
+        });
+        candidates.sort_by_key(|it| it.position);
+        candidates.truncate(limit as usize);
+        ReplayChoice::of(filter, &candidates)
+    }
+
+    /// Records a transaction that replayed a page of events.
+    pub fn record_replay(&self, choice: ReplayChoice, by: &str, why: &str) -> ReplayPage {
+        let line = format!("{by}: {why}: {}", choice.replayed.len());
+        self.replays.lock().unwrap().push(line);
+        self.replayed.lock().unwrap().extend(choice.replayed);
+        choice.page
     }
 
     pub fn with_dead(count: i64) -> Self {

@@ -63,6 +63,7 @@ pub(super) fn again(events: Vec<EventId>) -> ReplayFilter {
         conditions: Vec::new(),
         again: true,
         events,
+        numbers: Vec::new(),
         source: None,
         topic: None,
         since: None,

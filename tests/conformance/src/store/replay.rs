@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookbox_driver::{
-    AuditFilter, Claimed, DeadFilter, DeadReason, EndOutcome, Ledger, Recorded, ReplayCounts,
-    ReplayFilter, ReplayPage, Store, UndecodableMessage,
+    AuditFilter, ClaimState, Claimed, DeadFilter, DeadReason, EndOutcome, Ledger, Recorded,
+    ReplayCounts, ReplayFilter, ReplayPage, Store, UndecodableMessage,
 };
 use hookbox_event::{Digester, Envelope, Redo, RouteName, SourceName, Topic};
 
@@ -22,6 +22,7 @@ pub(super) fn filter(route: RouteName) -> ReplayFilter {
         conditions: Vec::new(),
         again: true,
         events: Vec::new(),
+        numbers: Vec::new(),
         source: None,
         topic: None,
         since: None,
@@ -38,11 +39,16 @@ async fn probe_on<S: Store>(store: &S, route: &RouteName, envelope: &Envelope) -
 }
 
 pub(super) async fn replay<L: Ledger>(store: &L, filter: &ReplayFilter) -> ReplayPage {
-    let planned = store.replayable(filter, None, 100).await.expect("counted");
+    let planned = planned(store, filter).await;
     let done = store.replay(filter, None, 100, "ann", "a new column").await;
     let done = done.expect("replayed");
     assert_eq!(planned, done, "a replay must do what its plan says");
     done
+}
+
+async fn planned<L: Ledger>(store: &L, filter: &ReplayFilter) -> ReplayPage {
+    let planned = store.replayable(filter, None, 100).await;
+    planned.expect("counted").page
 }
 
 fn redo(event: &str, attempt: u32) -> Envelope {
@@ -212,7 +218,7 @@ pub async fn a_replay_takes_what_its_filter_selects<H: StoreHarness>(world: &H) 
         topics: Vec::new(),
         ..filter(one())
     };
-    let page = store.replayable(&all, None, 100).await.expect("counted");
+    let page = planned(&*store, &all).await;
     let counts = (page.counts.again, page.counts.without_receipt);
     assert_eq!(counts, (3, 1));
     let (mut since, mut until, mut of_source) = (all.clone(), all.clone(), all.clone());
@@ -227,7 +233,7 @@ pub async fn a_replay_takes_what_its_filter_selects<H: StoreHarness>(world: &H) 
     };
     let filters = [(&since, 1), (&until, 2), (&of_source, 1), (&of_topic, 2)];
     for (filter, expect) in filters.into_iter().chain([(&both, 0)]) {
-        let page = store.replayable(filter, None, 100).await.expect("counted");
+        let page = planned(&*store, filter).await;
         assert_eq!(page.counts.again, expect, "{filter:?}");
     }
     assert_eq!(replay(&*store, &since).await.counts.again, 1);
@@ -240,6 +246,51 @@ pub async fn a_replay_takes_what_its_filter_selects<H: StoreHarness>(world: &H) 
         probe(&*store, &redo("early", 2)).await,
         Claimed::Redelivered
     );
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*store).await;
+}
+
+/// Checks that a replay with the numbers that its plan has returned takes these events, page by page,
+/// and no others. An event that is stored after the plan is left alone, even if it arrived before
+/// all events of the plan.
+pub async fn a_replay_takes_the_events_of_its_plan<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let at = |seconds, event| {
+        let envelope = envelope(event);
+        Envelope {
+            received_at: envelope
+                .received_at
+                .saturating_add(Duration::from_secs(seconds)),
+            ..envelope
+        }
+    };
+    for event in [at(20, "b"), at(10, "a")] {
+        done(&*store, &event).await;
+    }
+    let plan = store.replayable(&filter(one()), None, 100).await;
+    let plan = plan.expect("planned");
+    assert_eq!((plan.page.counts.again, plan.replayed.len()), (2, 2));
+    done(&*store, &at(0, "older")).await;
+    let (mut shown, mut after, mut pages) = (filter(one()), None, Vec::new());
+    shown.numbers = plan.replayed;
+    loop {
+        let page = store.replay(&shown, after, 1, "ann", "a new column").await;
+        let page = page.expect("replayed");
+        let Some(last) = page.last else { break };
+        pages.push((last.at, page.counts.again));
+        after = Some(last);
+    }
+    let expect = [at(10, "a").received_at, at(20, "b").received_at];
+    assert_eq!(pages, expect.map(|at| (at, 1_u64)));
+    for (event, expect) in [
+        ("a", ClaimState::Retrying),
+        ("b", ClaimState::Retrying),
+        ("older", ClaimState::Done),
+    ] {
+        let detail = store.event(&envelope(event).event.to_string()).await;
+        let detail = detail.expect("read").expect("found");
+        assert_eq!(detail.claims[0].state, expect, "{event}");
+    }
     assert_eq!(store.imbalances(10).await.expect("read"), []);
     Store::close(&*store).await;
 }
