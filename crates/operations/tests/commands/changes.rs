@@ -10,7 +10,7 @@ use hookbox_operations::command::dead::{ChangeRequest, change};
 use hookbox_operations::render::{Text, json};
 use hookbox_operations::{CommandError, actor};
 
-use crate::world::{Memory, Person, sentences};
+use crate::world::{Meanwhile, Memory, Person, sentences};
 
 fn request(change: DeadChange) -> ChangeRequest {
     ChangeRequest {
@@ -125,6 +125,41 @@ async fn a_change_shows_its_count_and_asks() {
         (report.changed, memory.states(DeadState::Discarded)),
         (3, 3)
     );
+}
+
+/// While the question stands, a dead letter that was replayed earlier dies again. It was not shown.
+/// So it may not be changed, and may not take the place of one that was shown, although its id is
+/// lower.
+#[tokio::test]
+async fn only_dead_letters_that_were_shown_are_changed() {
+    let memory = Memory::with_dead(4);
+    let first_is = |state| memory.dead.lock().unwrap()[0].state = state;
+    first_is(DeadState::Replayed);
+    let ask = ChangeRequest {
+        yes: false,
+        ..request(DeadChange::Discard)
+    };
+    let mut operator = Meanwhile(|| first_is(DeadState::Dead));
+    let report = change(&memory, &ask, &mut operator).await.unwrap();
+    assert_eq!((report.matched, report.changed), (3, 3));
+    let rows = memory.dead.lock().unwrap();
+    let states: Vec<DeadState> = rows.iter().map(|row| row.state).collect();
+    assert_eq!(states[0], DeadState::Dead);
+    assert_eq!(states[1..], [DeadState::Discarded; 3]);
+}
+
+/// Another operator changes a dead letter that was shown. It is reported as skipped.
+#[tokio::test]
+async fn a_dead_letter_that_another_operator_has_changed_is_skipped() {
+    let memory = Memory::with_dead(3);
+    let ask = ChangeRequest {
+        yes: false,
+        ..request(DeadChange::Discard)
+    };
+    let mut operator = Meanwhile(|| memory.dead.lock().unwrap()[1].state = DeadState::Replayed);
+    let report = change(&memory, &ask, &mut operator).await.unwrap();
+    let counts = (report.matched, report.changed, report.left_alone);
+    assert_eq!(counts, (3, 2, 1));
 }
 
 #[tokio::test]

@@ -18,6 +18,14 @@ use crate::{CommandError, Operator, Problem, Source};
 /// a hundred thousand dead letters take about a minute.
 const CHUNK: u32 = 500;
 
+/// How many dead letters one query of the plan reads at most. The query changes nothing, but reads
+/// their details, too.
+const PLAN_PAGE: u32 = 1_000;
+
+/// How many dead letters one command changes at most, whatever limit is given. The command keeps
+/// the id of each dead letter that it has shown, so ten million of them take 80 MB.
+const CHANGES_MAX: u64 = 10_000_000;
+
 /// Which change to make, to which dead letters, and how.
 #[derive(Debug, Clone)]
 pub struct ChangeRequest {
@@ -108,8 +116,7 @@ pub async fn change(
     regroup_for(ledger, &filter).await?;
     let described = words(&filter);
     filter.state = Some(change.from());
-    let matched = ledger
-        .dead_count(&filter)
+    let (matched, shown) = plan(ledger, &filter, request)
         .await
         .map_err(CommandError::store("count the dead letters"))?;
     let mut report = ChangeReport {
@@ -126,11 +133,11 @@ pub async fn change(
         interrupted: false,
         problems: Vec::new(),
     };
-    if request.dry_run || matched == 0 {
+    if shown.is_empty() {
         return Ok(report);
     }
     if !request.yes {
-        confirm(&report, request.limit, operator)?;
+        confirm(&report, shown.len() as u64, operator)?;
     }
     let mut run = Run {
         ledger,
@@ -139,7 +146,7 @@ pub async fn change(
         report: &mut report,
         replayed: Vec::new(),
     };
-    if let Err(fault) = run.change(&filter).await {
+    if let Err(fault) = run.change(&filter, &shown).await {
         run.report.problems.push(Problem::of(Source::Store, &fault));
     }
     let replayed = std::mem::take(&mut run.replayed);
@@ -152,9 +159,38 @@ pub async fn change(
     Ok(report)
 }
 
+/// Returns how many dead letters match the filter, and the ids of those that are to be changed, in
+/// order: none of them in a dry run, and no more than the limit allows.
+async fn plan(
+    ledger: &dyn Ledger,
+    filter: &DeadFilter,
+    request: &ChangeRequest,
+) -> Result<(u64, Vec<i64>), Fault> {
+    let most = if request.dry_run {
+        0
+    } else {
+        request.limit.unwrap_or(CHANGES_MAX).min(CHANGES_MAX)
+    };
+    let mut shown: Vec<i64> = Vec::new();
+    loop {
+        let left = most - shown.len() as u64;
+        if left == 0 {
+            let matched = ledger.dead_count(filter).await?;
+            return Ok((matched.max(most), shown));
+        }
+        let after = shown.last().copied().unwrap_or(0);
+        let wanted = u32::try_from(left).unwrap_or(PLAN_PAGE).min(PLAN_PAGE);
+        let rows = ledger.dead_list(filter, after, wanted).await?;
+        if rows.is_empty() {
+            return Ok((shown.len() as u64, shown));
+        }
+        shown.extend(rows.iter().map(|row| row.id));
+    }
+}
+
 fn confirm(
     report: &ChangeReport,
-    limit: Option<u64>,
+    shown: u64,
     operator: &mut dyn Operator,
 ) -> Result<(), CommandError> {
     let noun = if report.matched == 1 {
@@ -163,9 +199,10 @@ fn confirm(
         "dead letters"
     };
     let (verb, matched, filter) = (report.change.as_str(), report.matched, &report.filter);
-    let sentence = match limit.filter(|limit| *limit < matched) {
-        Some(limit) => format!("{verb} the first {limit} of {matched} {noun} ({filter})."),
-        None => format!("{verb} {matched} {noun} ({filter})."),
+    let sentence = if shown < matched {
+        format!("{verb} the first {shown} of {matched} {noun} ({filter}).")
+    } else {
+        format!("{verb} {matched} {noun} ({filter}).")
     };
     confirmed(operator, sentence)
 }
@@ -181,44 +218,42 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Changes dead letters in the order of their ids, each at most once: a dead letter that is
-    /// replayed and dies again at once would otherwise be replayed for ever. Never changes more
-    /// dead letters than the operator has confirmed.
-    async fn change(&mut self, filter: &DeadFilter) -> Result<(), Fault> {
-        let (request, mut after) = (self.request, 0);
-        let total = request.limit.unwrap_or(u64::MAX).min(self.report.matched);
-        let pace = Pace::new(request.rate);
+    /// Changes the dead letters that the operator was shown, in the order of their ids, each at most
+    /// once, and no others: more of them may match the filter meanwhile, such as one that was
+    /// replayed earlier and dies again.
+    async fn change(&mut self, filter: &DeadFilter, shown: &[i64]) -> Result<(), Fault> {
+        let pace = Pace::new(self.request.rate);
+        let mut left = shown;
         loop {
-            let seen = self.report.changed + self.report.left_alone;
-            self.operator.progress(seen, total);
-            let left = u32::try_from(total.saturating_sub(seen)).unwrap_or(CHUNK);
-            if left == 0 {
+            let seen = (shown.len() - left.len()) as u64;
+            self.operator.progress(seen, shown.len() as u64);
+            let Some(first) = left.first() else {
                 return Ok(());
-            }
+            };
             pace.wait(seen, self.operator).await;
             if self.operator.interrupted() {
                 self.report.interrupted = true;
                 return Ok(());
             }
-            let wanted = pace.chunk(CHUNK).min(left);
-            let rows = self.ledger.dead_list(filter, after, wanted).await?;
-            let Some(last) = rows.last() else {
-                return Ok(());
+            let wanted = pace.chunk(CHUNK);
+            let (chunk, rest) = left.split_at(left.len().min(wanted as usize));
+            let chosen = DeadFilter {
+                ids: chunk.to_vec(),
+                ..filter.clone()
             };
-            after = last.id;
-            self.change_some(filter, &rows).await?;
+            // The store need not search before the first of them.
+            let rows = self.ledger.dead_list(&chosen, first - 1, wanted).await?;
+            self.change_some(&chosen, &rows).await?;
+            left = rest;
         }
     }
 
-    async fn change_some(&mut self, filter: &DeadFilter, rows: &[DeadRow]) -> Result<(), Fault> {
-        let chosen = DeadFilter {
-            ids: rows.iter().map(|row| row.id).collect(),
-            ..filter.clone()
-        };
+    /// Changes those dead letters of a chunk that still match the filter.
+    async fn change_some(&mut self, chosen: &DeadFilter, rows: &[DeadRow]) -> Result<(), Fault> {
         let (change, by) = (self.request.change, &self.request.by);
-        let changed = run(change, self.ledger, &chosen, by).await?;
+        let changed = run(change, self.ledger, chosen, by).await?;
         self.report.changed += changed;
-        self.report.left_alone += (rows.len() as u64).saturating_sub(changed);
+        self.report.left_alone += (chosen.ids.len() as u64).saturating_sub(changed);
         if change == DeadChange::Replay {
             let undecodable = |row: &&DeadRow| row.reason == DeadReason::Undecodable;
             self.report.left_undecodable += rows.iter().filter(undecodable).count() as u64;
