@@ -202,6 +202,14 @@ fn an_export_is_readable_by_its_owner_only_and_overwrites_nothing() {
         .collect();
     assert_eq!(lines.len(), 15);
     assert!(lines.iter().all(|line| line["body_base64"].is_string()));
+    let id = lines[0]["dead"]["id"].to_string();
+    let missing = dev.run(&["dead", "export", &id, "999999"]);
+    assert_eq!(missing.code, 1, "{missing:?}");
+    assert_eq!(missing.out.lines().count(), 1, "{missing:?}");
+    assert!(
+        missing.err.contains("1 id is no dead letter that matches"),
+        "{missing:?}"
+    );
 
     let report = dev.json(&["dead", "export", "--output", "dead.jsonl"]);
     assert_eq!(report["exported"], 15);

@@ -309,6 +309,7 @@ async fn export(ledger: &dyn Ledger, args: &ExportArgs, json: bool) -> anyhow::R
         // The export occupies standard output, so its result is printed on standard error.
         print::note(report.text().trim_end());
     }
-    let well = !report.interrupted && report.problems.is_empty();
+    // As with a change, an id on the command line that selects no dead letter is a failure.
+    let well = !report.interrupted && report.problems.is_empty() && report.not_found == 0;
     Ok(if well { exit::OK } else { exit::FAILED })
 }

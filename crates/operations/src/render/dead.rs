@@ -189,6 +189,12 @@ impl Text for ExportReport {
             "store: exported {} of {matched} ({})\n",
             self.exported, self.filter
         );
+        if self.not_found > 0 {
+            let ids = count(self.not_found, "id is", "ids are");
+            text.push_str(&format!(
+                "  {ids} no dead letter that matches (`--state any` selects every state)\n"
+            ));
+        }
         if self.interrupted {
             text.push_str("  interrupted: the lines that were written are complete\n");
         }

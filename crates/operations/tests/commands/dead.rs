@@ -1,6 +1,7 @@
 //! Tests `dead groups`, `dead list`, `dead show` and `dead export`.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
 use expect_test::expect;
 use hookbox_driver::{DeadFilter, DeadReason, DeadState, EarlierDeath};
@@ -317,4 +318,58 @@ async fn an_interrupted_export_ends_after_a_whole_line() {
     assert!(report.interrupted);
     assert_eq!(report.exported, 3);
     assert_eq!(String::from_utf8(out).unwrap().matches('\n').count(), 3);
+}
+
+/// Returns a path for the output of an export, in a new folder.
+fn output(test: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("hookbox-{test}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder.join("dead.jsonl")
+}
+
+/// Of the ids 2, 3 and 9, dead letter 3 has been replayed, and 9 does not exist.
+#[tokio::test]
+async fn an_export_counts_the_ids_that_it_does_not_find() {
+    let memory = Memory::with_dead(3);
+    memory.dead.lock().unwrap()[2].state = DeadState::Replayed;
+    let mut named = waiting();
+    named.ids = vec![9, 2, 3, 2];
+    let (mut out, mut person) = (Vec::new(), Person::default());
+    let report = dead::export(&memory, &named, None, &mut out, "ada", &mut person).await;
+    let report = report.unwrap();
+    expect![[r#"
+        store: exported 1 of 1 dead letter (ids 2, 3, 9, state dead)
+          2 ids are no dead letter that matches (`--state any` selects every state)
+    "#]]
+    .assert_eq(&report.text());
+    assert_eq!(report.not_found, 2);
+    assert_eq!(String::from_utf8(out).unwrap().lines().count(), 1);
+
+    named.ids = vec![3];
+    let file = output("not-found");
+    let (mut out, to) = (Vec::new(), Some(file.as_path()));
+    let report = dead::export(&memory, &named, to, &mut out, "ada", &mut person).await;
+    assert_eq!(report.unwrap().not_found, 1);
+    assert!(!file.exists(), "nothing was exported, so no file is needed");
+    assert_eq!(memory.audits.lock().unwrap().len(), 1);
+    std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+}
+
+/// An empty file that stays would make the next export fail, because no file is overwritten.
+#[tokio::test]
+async fn an_export_that_is_not_audited_leaves_no_file() {
+    let mut memory = Memory {
+        audit_is_unavailable: true,
+        ..Memory::with_dead(2)
+    };
+    let file = output("not-audited");
+    let (mut out, to) = (Vec::new(), Some(file.as_path()));
+    let mut person = Person::default();
+    let refused = dead::export(&memory, &waiting(), to, &mut out, "ada", &mut person).await;
+    assert!(matches!(refused, Err(CommandError::Failed { .. })));
+    assert!(!file.exists());
+    memory.audit_is_unavailable = false;
+    let report = dead::export(&memory, &waiting(), to, &mut out, "ada", &mut person).await;
+    assert_eq!(report.unwrap().exported, 2);
+    std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
 }

@@ -3,7 +3,7 @@
 //! Each line is an object with the fields `dead` (as in `dead list`), `history` (as in `events
 //! show`, without the body) and `body_base64`.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -33,6 +33,9 @@ pub struct ExportReport {
     pub matched: u64,
     /// How many dead letters were written, one per line.
     pub exported: u64,
+    /// How many of the given ids were not exported, because they belong to no dead letter that
+    /// matches the filter.
+    pub not_found: u64,
     /// Whether the operator interrupted the export between two lines.
     pub interrupted: bool,
     /// What failed during the export. The lines that were written are complete.
@@ -47,7 +50,8 @@ struct Line<'a> {
 }
 
 /// Exports dead letters to a new file that only its owner may read, or to `stdout`. A row is
-/// written to the audit first.
+/// written to the audit first. If ids are given and none of them matches, no file is created and no
+/// row written.
 pub async fn export(
     ledger: &dyn Ledger,
     filter: &DeadFilter,
@@ -56,19 +60,26 @@ pub async fn export(
     by: &str,
     operator: &mut dyn Operator,
 ) -> Result<ExportReport, CommandError> {
-    regroup_for(ledger, filter).await?;
+    let mut filter = filter.clone();
+    filter.ids.sort_unstable();
+    filter.ids.dedup();
+    regroup_for(ledger, &filter).await?;
     let matched = ledger
-        .dead_count(filter)
+        .dead_count(&filter)
         .await
         .map_err(CommandError::store("count the dead letters"))?;
     let mut report = ExportReport {
         source: Source::Store,
-        filter: words(filter),
+        filter: words(&filter),
         matched,
         exported: 0,
+        not_found: (filter.ids.len() as u64).saturating_sub(matched),
         interrupted: false,
         problems: Vec::new(),
     };
+    if matched == 0 && !filter.ids.is_empty() {
+        return Ok(report);
+    }
     let to = output.map_or_else(
         || "the output".to_owned(),
         |path| path.display().to_string(),
@@ -83,16 +94,19 @@ pub async fn export(
         None => None,
     };
     let subject = format!("{matched} dead letters with bodies ({})", report.filter);
-    ledger
-        .audit(by, "dead.export", &subject)
-        .await
-        .map_err(CommandError::store("record the export in the audit"))?;
+    let audited = ledger.audit(by, "dead.export", &subject).await;
+    if let (Err(_), Some(path)) = (&audited, output) {
+        // Nothing was written to the file, and the next export to it would be refused because it
+        // exists. If it cannot be removed, that export says so.
+        let _ = fs::remove_file(path);
+    }
+    audited.map_err(CommandError::store("record the export in the audit"))?;
     let writer: &mut (dyn Write + Send) = match &mut file {
         Some(file) => file,
         None => stdout,
     };
     let mut writer = io::BufWriter::new(writer);
-    let written = lines(ledger, filter, &mut writer, &mut report, operator).await;
+    let written = lines(ledger, &filter, &mut writer, &mut report, operator).await;
     written
         .and_then(|()| writer.flush())
         .and_then(|()| drop_buffer(writer))
@@ -128,6 +142,10 @@ async fn lines(
             }
         };
         let Some(last) = rows.last() else {
+            if !filter.ids.is_empty() && report.problems.is_empty() {
+                // Some may have been changed since they were counted.
+                report.not_found = (filter.ids.len() as u64).saturating_sub(report.exported);
+            }
             return Ok(());
         };
         after = last.id;
