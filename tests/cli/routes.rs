@@ -52,6 +52,26 @@ fn routes_are_paused_resumed_and_limited() {
     }
 }
 
+/// Checks that a pause can be ended although the route is not in the config any more, and has never
+/// had an event.
+#[test]
+fn a_paused_route_that_was_renamed_is_resumed() {
+    let service = Service::prepare("a_paused_route_that_was_renamed_is_resumed", SOURCE);
+    service.run(&["migrate"]).well();
+    let pause = ["routes", "pause", "scores", "--why", "not yet", "--yes"];
+    service.run(&pause).well();
+    let config = service.folder().join("hookbox.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text.replace("name = \"scores\"", "name = \"marks\"");
+    std::fs::write(&config, text).unwrap();
+    let listed = service.run(&["routes", "list"]).well();
+    assert!(listed.out.contains("PAUSED: route scores"), "{listed:?}");
+    let resume = ["routes", "resume", "scores", "--yes"];
+    service.run(&resume).well();
+    let listed = service.run(&["routes", "list"]).well();
+    assert!(!listed.out.contains("PAUSED"), "{listed:?}");
+}
+
 #[test]
 fn wrong_arguments_of_routes_are_refused() {
     let service = Service::prepare("wrong_arguments_of_routes_are_refused", SOURCE);

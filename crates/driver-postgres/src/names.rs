@@ -1,15 +1,17 @@
 //! Finds the names of sources, topics and routes that the store has seen.
 
-use hookbox_driver::{Name, Names};
+use hookbox_driver::{Name, Names, RouteScope};
 use sqlx::{Error, PgConnection, Row};
 
 /// Returns the names in the newest events and dead letters, the sources of refusals, and the routes
-/// that ingests have reported.
+/// that ingests have reported or that operators have paused or limited.
 pub(crate) async fn lately(c: &mut PgConnection) -> Result<Names, Error> {
     let rows = sqlx::query(
         "select 'source' as kind, source as name from refusals
          union
          select 'route', route from accepted
+         union
+         select 'route', route from route_controls where route <> $1
          union
          select kind.kind, kind.name
          from (select number, source, topic from events
@@ -27,6 +29,7 @@ pub(crate) async fn lately(c: &mut PgConnection) -> Result<Names, Error> {
              values ('source', e.source), ('topic', e.topic), ('route', d.route)
          ) as kind (kind, name)",
     )
+    .bind(RouteScope::All.as_str())
     .fetch_all(c)
     .await?;
     let mut names = Names::default();
@@ -52,6 +55,7 @@ pub(crate) async fn has_seen(c: &mut PgConnection, name: Name<'_>) -> Result<boo
         Name::Topic(_) => "select exists (select from events where topic = $1)",
         Name::Route(_) => {
             "select exists (select from accepted where route = $1)
+                 or exists (select from route_controls where route = $1)
                  or exists (select from claims where route = $1)"
         }
     };

@@ -1,12 +1,12 @@
 //! Finds the names of sources, topics and routes that the store has seen.
 
-use hookbox_driver::{Name, Names};
+use hookbox_driver::{Name, Names, RouteScope};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 
 /// The query for the names that occur in the newest events and dead letters and in refusals, and
-/// for the routes that ingests have reported.
+/// for the routes that ingests have reported or that operators have paused or limited.
 const LATELY: &str = "
 with newest as (
     select e.source, e.topic, c.route
@@ -23,12 +23,16 @@ union select 'source', source from dead
 union select 'topic', topic from newest
 union select 'topic', topic from dead
 union select 'route', route from accepted
+union select 'route', route from route_controls where route <> ?1
 union select 'route', route from newest where route is not null
 union select 'route', route from dead";
 
 /// See [`hookbox_driver::Ledger::names`].
 pub(crate) async fn lately(connection: &mut SqliteConnection) -> sqlx::Result<Names> {
-    let rows = sqlx::query(LATELY).fetch_all(connection).await?;
+    let rows = sqlx::query(LATELY)
+        .bind(RouteScope::All.as_str())
+        .fetch_all(connection)
+        .await?;
     let mut names = Names::default();
     for row in &rows {
         let name = row.text("name")?;
@@ -55,6 +59,7 @@ pub(crate) async fn has_seen(
         Name::Topic(_) => "select exists (select 1 from events where topic = ?1)",
         Name::Route(_) => {
             "select exists (select 1 from accepted where route = ?1)
+                 or exists (select 1 from route_controls where route = ?1)
                  or exists (select 1 from claims where route = ?1)"
         }
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hookbox_driver::{
     AuditFilter, DeadFilter, EventCursor, EventFilter, Failure, Ledger, Name, Refusal,
-    RefusalCursor, RefusalFilter, Store,
+    RefusalCursor, RefusalFilter, RouteChange, RouteScope, Store,
 };
 use hookbox_event::{Envelope, ReceiptId, RouteName, Timestamp};
 
@@ -165,7 +165,8 @@ async fn died_since_and_until(store: &impl Ledger) {
 }
 
 /// Checks that the store recognises every name that it has stored in events, refusals and accept
-/// reports. A name that is in none of these is probably mistyped.
+/// reports, and the names of routes that operators have paused. A name that is in none of these is
+/// probably mistyped. A pause of all routes has no name.
 pub async fn names_are_known_that_were_seen<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;
@@ -173,13 +174,20 @@ pub async fn names_are_known_that_were_seen<H: StoreHarness>(world: &H) {
         .keep_refusals(&[refusal(1, "closed")])
         .await
         .expect("kept");
+    let why = "not yet".to_owned();
+    let paused = "paused".parse().expect("a valid name");
+    for scope in [RouteScope::One(paused), RouteScope::All] {
+        let pause = RouteChange::Pause { why: why.clone() };
+        let changed = store.change_route(&scope, &pause, "ann").await;
+        assert!(changed.expect("changed"), "{scope:?}");
+    }
     let names = store.names().await.expect("read");
     let texts = |names: &std::collections::BTreeSet<String>| {
         names.iter().map(String::clone).collect::<Vec<_>>()
     };
     assert_eq!(texts(&names.sources), ["closed", "provider"]);
     assert_eq!(texts(&names.topics), ["provider.thing.happened"]);
-    assert_eq!(texts(&names.routes), ["one"]);
+    assert_eq!(texts(&names.routes), ["one", "paused"]);
     for (source, seen) in [("provider", true), ("closed", true), ("other", false)] {
         let source = source.parse().expect("a valid name");
         assert_eq!(
@@ -192,7 +200,7 @@ pub async fn names_are_known_that_were_seen<H: StoreHarness>(world: &H) {
         let topic = topic.parse().expect("a valid topic");
         assert_eq!(has_seen(&*store, Name::Topic(&topic)).await, seen);
     }
-    for (route, seen) in [("one", true), ("two", false)] {
+    for (route, seen) in [("one", true), ("paused", true), ("two", false)] {
         let route: RouteName = route.parse().expect("a valid name");
         assert_eq!(has_seen(&*store, Name::Route(&route)).await, seen);
     }
