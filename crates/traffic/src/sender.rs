@@ -29,6 +29,10 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// run takes less time.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
+/// The longest time from the start of a run to the turn of a request. At a very low rate, the turn
+/// would be further in the future than a time can express.
+const TURN_MAX: Duration = Duration::from_secs(365 * 86_400);
+
 /// The offset of the applicant's id in a body, in bytes. To tamper with a request, the byte at this
 /// offset is changed.
 const UID_STARTS_AT: usize = br#"{"uid":""#.len();
@@ -170,8 +174,7 @@ impl Shared {
         let Some(rate) = self.rate else {
             return true;
         };
-        let turn = self.began + Duration::from_secs_f64(job.place as f64 / rate);
-        self.pause_until(turn).await
+        self.pause_until(self.began + turn(job.place, rate)).await
     }
 
     async fn pause_until(&self, moment: Instant) -> bool {
@@ -304,6 +307,13 @@ impl Counts {
     }
 }
 
+/// Returns how long after the start of a run the request at this place of the plan is sent, at this
+/// many requests a second.
+fn turn(place: u64, rate: f64) -> Duration {
+    let turn = Duration::try_from_secs_f64(place as f64 / rate);
+    turn.unwrap_or(TURN_MAX).min(TURN_MAX)
+}
+
 /// Classifies a response as a strict provider does. Status 200 with JSON is success. Most statuses
 /// from 400 to 499 refuse the request. After every other response the request is sent again. A 503
 /// does not prove that nothing was stored, because the broker may have stored the message and then
@@ -314,5 +324,24 @@ fn classify(answer: &HttpResponse) -> AttemptResult {
         408 | 429 => AttemptResult::Again { maybe: false },
         400..=499 => AttemptResult::Refused,
         _ => AttemptResult::Again { maybe: true },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_that_is_too_far_is_cut() {
+        for (place, rate, expect) in [
+            (0, 1e-300, Duration::ZERO),
+            (10, 4.0, Duration::from_millis(2_500)),
+            (10, 1e300, Duration::ZERO),
+            (1, 1e-9, TURN_MAX),
+            (1, 1e-300, TURN_MAX),
+            (u64::MAX, f64::MIN_POSITIVE, TURN_MAX),
+        ] {
+            assert_eq!(turn(place, rate), expect, "{place} at {rate}");
+        }
     }
 }

@@ -319,7 +319,7 @@ impl<'t, S: Store> Batch<'t, S> {
         // These runs count as one running handler with one time limit, because no event is settled
         // before the last of them has ended.
         let limit = limit_of_each(time_limit, which.len());
-        let _running = self.start(limit.min(STARTS_UNTIL + time_limit));
+        let _running = self.start(limit);
         for at in which.clone() {
             if self.is_too_old_to_start() {
                 return Ok(Ok(at));

@@ -34,13 +34,14 @@ pub const WAITS_FOR_LEASES: Duration = Duration::from_secs(5 * 60);
 /// an outcome that others can see: as long as the handler may run on a full batch before the
 /// transaction is committed. A batch that fails as a whole runs again and may take longer.
 pub fn handler_in_flight_max(time_limit: Duration) -> Duration {
-    limit_of_each(time_limit, SHARED_MAX).min(STARTS_UNTIL.saturating_add(time_limit))
+    limit_of_each(time_limit, SHARED_MAX)
 }
 
 /// Returns the time limit for all calls of a handler together, if it is called for one event after
-/// another.
+/// another. The last call starts at the age [`STARTS_UNTIL`] of the transaction at the latest.
 pub(crate) fn limit_of_each(time_limit: Duration, events: usize) -> Duration {
-    time_limit.saturating_mul(u32::try_from(events).unwrap_or(u32::MAX))
+    let limit = time_limit.saturating_mul(u32::try_from(events).unwrap_or(u32::MAX));
+    limit.min(STARTS_UNTIL.saturating_add(time_limit))
 }
 
 /// Returns the time limit of a run on several events at once: that of one event times the number of
@@ -59,6 +60,21 @@ mod tests {
             let limit = Duration::from_secs(limit);
             let longest = Duration::from_secs(longest);
             assert_eq!(handler_in_flight_max(limit), longest, "{limit:?}");
+        }
+    }
+
+    /// A program of its own may give no limit, as the longest duration.
+    #[test]
+    fn limits_of_several_events_never_overflow() {
+        let second = Duration::from_secs(1);
+        for (limit, events, of_each, of_all) in [
+            (second, 3, 3 * second, 3 * second),
+            (10 * second, 64, 190 * second, 180 * second),
+            (200 * second, 2, 380 * second, 200 * second),
+            (Duration::MAX, 2, Duration::MAX, Duration::MAX),
+        ] {
+            assert_eq!(limit_of_each(limit, events), of_each, "{limit:?}");
+            assert_eq!(limit_of_all(limit, events), of_all, "{limit:?}");
         }
     }
 }
