@@ -1,14 +1,15 @@
 //! Turns claims of the current transaction into leases for external calls.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use hookbox_driver::{
     ClaimState, CommitError, Fault, LeaseClaim, LeaseTerms, LeaseWish, Leased, Leases,
-    StoredOutcome, TargetState, granted_leases,
+    StoredOutcome, TargetName, TargetState, granted_leases,
 };
 use hookbox_event::{EventNumber, KeyDigest, RouteName};
 
-use crate::leases::{self, NewLease, StoredLease};
+use crate::leases::{self, InFlight, NewLease, StoredLease};
 use crate::server::query_error::QueryError;
 use crate::tx::{Tx, changed, ended};
 use crate::{newest, receipts, targets};
@@ -29,6 +30,8 @@ struct Allotted {
     leased: Vec<(Leased, Leases)>,
     /// The state of the target after the permits were taken; `None` if the state does not change.
     target: Option<TargetState>,
+    /// How long the leases last, counted from the beginning of the transaction.
+    length: Duration,
 }
 
 /// See [`hookbox_driver::Store::lease`]. To prevent deadlocks, all transactions lock rows in the
@@ -93,7 +96,7 @@ async fn allot(
         .map_err(doing("lock the row of a target"))?;
     // This must be a separate statement, because leases may have been committed while this
     // transaction waited for the lock.
-    let (in_flight, now) = tx
+    let InFlight { calls, now, age } = tx
         .run(|c| leases::in_flight(c, terms.target))
         .await
         .map_err(doing("count the calls in flight to a target"))?;
@@ -111,8 +114,9 @@ async fn allot(
         .collect();
     let mut state = before;
     Ok(Allotted {
-        leased: terms.allot(&mut state, now, in_flight, &claims),
+        leased: terms.allot(&mut state, now, calls, &claims),
         target: (state != before).then_some(state),
+        length: age.saturating_add(terms.length),
     })
 }
 
@@ -145,9 +149,10 @@ async fn give(
     if given.is_empty() {
         return Ok(());
     }
-    write(tx, route, terms, &given, &receipts).await?;
+    let (target, length) = (terms.target, allotted.length);
+    write(tx, route, (target, length), &given, &receipts).await?;
     if let Some(state) = &allotted.target {
-        let put = tx.run(|c| targets::put(c, terms.target, state)).await;
+        let put = tx.run(|c| targets::put(c, target, state)).await;
         if let Err(error) = put {
             return Err(tx
                 .attribute(error, "take permits for calls to a target")
@@ -160,9 +165,7 @@ async fn give(
     });
     let calls: Vec<(KeyDigest, EventNumber)> = versioned.collect();
     if !calls.is_empty() {
-        let noted = tx
-            .run(|c| newest::call(c, route, &calls, terms.length))
-            .await;
+        let noted = tx.run(|c| newest::call(c, route, &calls, length)).await;
         if let Err(error) = noted {
             return Err(tx
                 .attribute(error, "record calls in flight for the keys of events")
@@ -185,7 +188,7 @@ async fn give(
 async fn write(
     tx: &mut Tx,
     route: &RouteName,
-    terms: &LeaseTerms<'_>,
+    (target, length): (&TargetName, Duration),
     given: &[NewLease],
     receipts: &[receipts::OutcomeRow<'_>],
 ) -> Result<(), CommitError> {
@@ -208,7 +211,7 @@ async fn write(
         Err(error) => return Err(tx.attribute(error, "turn claims into leases").await),
     }
     let put = tx
-        .run(|c| leases::put(c, route, terms.target, given, terms.length))
+        .run(|c| leases::put(c, route, target, given, length))
         .await;
     match put {
         Ok(()) => Ok(()),

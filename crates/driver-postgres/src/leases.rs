@@ -69,21 +69,38 @@ fn stored_lease(row: &PgRow) -> Result<StoredLease, Error> {
     })
 }
 
-/// Returns how many leases of a target have not ended, and the present time by the server's clock.
+/// The calls in flight to a target at a moment.
+pub(crate) struct InFlight {
+    /// How many leases of the target have not ended.
+    pub calls: u32,
+    /// The moment, by the server's clock.
+    pub now: Timestamp,
+    /// For how long the transaction has been open then.
+    pub age: Duration,
+}
+
+/// Returns how many leases of a target have not ended at the present time.
 pub(crate) async fn in_flight(
     c: &mut PgConnection,
     target: &TargetName,
-) -> Result<(u32, Timestamp), Error> {
+) -> Result<InFlight, Error> {
     let row = sqlx::query(concat!(
-        "select count(*) as in_flight, clock_timestamp() as now from retries
+        "select count(*) as in_flight, clock_timestamp() as now,
+                extract(epoch from clock_timestamp() - now())::float8 as age
+         from retries
          where target = $1 and not_before > now() and ",
         is_leased!(),
     ))
     .bind(target.as_str())
     .fetch_one(c)
     .await?;
-    let in_flight = u32::try_from(row.count("in_flight")?).unwrap_or(u32::MAX);
-    Ok((in_flight, row.moment("now")?))
+    let age: f64 = row.try_get("age")?;
+    Ok(InFlight {
+        calls: u32::try_from(row.count("in_flight")?).unwrap_or(u32::MAX),
+        now: row.moment("now")?,
+        // If the server's clock was set back, the age is negative.
+        age: Duration::try_from_secs_f64(age).unwrap_or_default(),
+    })
 }
 
 /// A lease to be written.

@@ -146,8 +146,8 @@ async fn write(
     receipts: &[receipts::OutcomeRow<'_>],
 ) -> sqlx::Result<bool> {
     let now = moment::now();
-    let began = Timestamp::from_unix_micros(moment::ago(tx.claimed_at.elapsed()));
-    let not_before = began.saturating_add(terms.length).unix_micros();
+    let not_before = Timestamp::from_unix_micros(now).saturating_add(terms.length);
+    let not_before = not_before.unix_micros();
     let connection = tx.connection();
     if !leases::give(connection, route, given, now).await? {
         return Ok(false);

@@ -18,8 +18,9 @@ pub struct LeaseTerms<'a> {
     pub target: &'a TargetName,
     /// How many calls all workers together may make to the target.
     pub limits: TargetLimits,
-    /// How long a lease lasts by the store's clock, counted from the beginning of the transaction.
-    /// It is longer than the call's total limit, so that two calls for one event never overlap.
+    /// How long a lease lasts by the store's clock, counted from a moment after the call of
+    /// [`crate::Store::lease`]. It is longer than the call's total limit, so that two calls for one
+    /// event never overlap.
     pub length: Duration,
     /// How many leases of one attempt may end without an outcome. After that, the event gets no
     /// further lease.

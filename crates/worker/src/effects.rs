@@ -27,10 +27,11 @@ mod route;
 mod settle_call;
 mod transaction;
 
-/// A call may begin at most this long after the start of the transaction that gave its event a
-/// lease. A commit takes milliseconds, so a call that would begin later has waited for an
+/// A call may begin at most this long after its lease was requested from the store. To give a lease
+/// and to commit it takes milliseconds, so a call that would begin later has waited for an
 /// unavailable store, or its process was suspended. Such a call is not made, because it could still
-/// run when its lease has ended.
+/// run when its lease has ended. The time before the request does not count: on SQLite, a
+/// transaction may wait many seconds for those of other routes before it begins.
 const BEGINS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How much longer a lease is than the time limit of its call. This covers the time until the call

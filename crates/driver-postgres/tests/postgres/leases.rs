@@ -83,6 +83,29 @@ async fn a_lease_needs_a_durable_commit() {
     assert_eq!(world.peek(&one).await, Claimed::Fresh);
 }
 
+/// A worker decides by its own clock when it is too late for a call. It counts from the moment
+/// before it requests the lease, so the store must count from a later moment. The transaction may
+/// have begun long before that.
+#[tokio::test]
+async fn a_lease_counts_from_its_request() {
+    let world = World::new().await;
+    let (one, target) = (envelope(1, 1, "{}"), target());
+    let mut tx = world.store.begin().await.unwrap();
+    world.claim(&mut tx, &[&one]).await.unwrap();
+    let now = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint";
+    let requested = world.number(now).await;
+    let wishes = [wish(&one)];
+    let leased = world
+        .store
+        .lease(&mut tx, &route(ROUTE), terms(&target), &wishes)
+        .await;
+    assert!(leased.unwrap()[0].is_granted());
+    world.store.commit(tx).await.unwrap();
+    let ends = "select (extract(epoch from not_before) * 1000000)::bigint from retries";
+    let length = world.number(ends).await - requested;
+    assert!(length >= 3_600_000_000, "{length}");
+}
+
 fn numbered(n: u32) -> Envelope {
     let mut one = envelope(0, 0, "{}");
     let (mut event, mut id) = ([0; 16], [1; 16]);

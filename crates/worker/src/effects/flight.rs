@@ -33,8 +33,8 @@ pub(crate) struct LeasedCall {
     /// The key and the version of the event, on a route that applies only the newest event of each
     /// key.
     pub version: Option<VersionedEvent>,
-    /// When the transaction began that gave the event its lease.
-    pub began: Instant,
+    /// When the lease was requested. The store counts the lease from a later moment.
+    pub requested: Instant,
 }
 
 /// A call that has ended. Dropping this value gives the permit for the call back.
@@ -74,7 +74,7 @@ async fn make<S: Store>(route: &EffectRoute<S>, leased: LeasedCall) -> CallEnd {
         effect,
         call,
         version,
-        began,
+        requested,
     } = leased;
     let (config, inner) = (route.config(), &route.inner);
     let counters = inner.counters.routes.get(&config.name);
@@ -91,7 +91,7 @@ async fn make<S: Store>(route: &EffectRoute<S>, leased: LeasedCall) -> CallEnd {
     };
     crash_point!("effect.before_call", topic);
     let calls = Instant::now();
-    let end = if calls.duration_since(began) > BEGINS_WITHIN {
+    let end = if calls.duration_since(requested) > BEGINS_WITHIN {
         Err(not_made())
     } else {
         tokio::select! {

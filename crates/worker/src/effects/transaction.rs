@@ -73,11 +73,10 @@ impl<S: Store> LeaseTransaction<'_, S> {
     /// not known whether it was committed. If it was committed, its leases end by themselves, and
     /// the store recognises its envelopes as redelivered when the transaction runs again.
     pub async fn run(&self, envelopes: &[&Envelope]) -> Result<Committed, Fault> {
-        let began = Instant::now();
         let store = self.context.store();
         let mut tx = store.begin().await?;
         let mut claims = ClaimSet::default();
-        let sorted = match self.work_on(&mut tx, envelopes, &mut claims, began).await {
+        let sorted = match self.work_on(&mut tx, envelopes, &mut claims).await {
             Ok(sorted) => sorted,
             Err(error) => {
                 store.rollback(tx).await;
@@ -110,7 +109,6 @@ impl<S: Store> LeaseTransaction<'_, S> {
         tx: &mut S::Tx,
         envelopes: &[&Envelope],
         claims: &mut ClaimSet,
-        began: Instant,
     ) -> Result<Sorted, CommitError> {
         for claim in claim(self.context, tx, envelopes).await? {
             claims.add(claim);
@@ -124,7 +122,7 @@ impl<S: Store> LeaseTransaction<'_, S> {
             ready = self.compare(tx, ready, &mut sorted).await?;
         }
         if !ready.is_empty() {
-            self.lease(tx, ready, &mut sorted, began).await?;
+            self.lease(tx, ready, &mut sorted).await?;
         }
         Ok(sorted)
     }
@@ -228,7 +226,6 @@ impl<S: Store> LeaseTransaction<'_, S> {
         tx: &mut S::Tx,
         ready: Vec<Ready>,
         sorted: &mut Sorted,
-        began: Instant,
     ) -> Result<(), CommitError> {
         if !self.may_lease {
             for Ready { event, .. } in ready {
@@ -239,6 +236,7 @@ impl<S: Store> LeaseTransaction<'_, S> {
         let wishes: Vec<LeaseWish<'_>> = ready.iter().map(|it| wish(&it.event)).collect();
         let store = self.context.store();
         let (route, terms) = (self.context.route, self.route.terms());
+        let requested = Instant::now();
         let leased = store.lease(tx, route, terms, &wishes).await?;
         for (one, leased) in ready.into_iter().zip(leased) {
             let Ready {
@@ -256,7 +254,7 @@ impl<S: Store> LeaseTransaction<'_, S> {
                         effect,
                         call,
                         version,
-                        began,
+                        requested,
                     });
                 }
                 Leased::Lost { leases } => {

@@ -40,8 +40,8 @@ pub struct State {
     pub is_unavailable: bool,
     /// The faults that the next calls of an operation return, in order.
     pub faults: BTreeMap<&'static str, VecDeque<FaultKind>>,
-    /// How long the next commits take, in order. Later ones take no time.
-    pub slow_commits: VecDeque<Duration>,
+    /// How long the next calls of an operation take, in order. Later ones take no time.
+    pub slow: BTreeMap<&'static str, VecDeque<Duration>>,
     /// The most retries that are taken at a time; `None` for as many as the caller wants.
     pub taken_at_once: Option<u32>,
     calls: BTreeMap<&'static str, u64>,
@@ -98,6 +98,11 @@ pub struct MemoryStore(pub Arc<MemoryProcess>);
 impl MemoryStore {
     async fn enter(&self, operation: &'static str) -> Result<MutexGuard<'_, State>, Fault> {
         self.0.step().await;
+        let slow = |state: &mut State| state.slow.get_mut(operation)?.pop_front();
+        let slow = slow(&mut self.0.tables.state());
+        if let Some(time) = slow {
+            tokio::time::sleep(time).await;
+        }
         let mut state = self.0.tables.state();
         *state.calls.entry(operation).or_default() += 1;
         let scripted = state.faults.get_mut(operation);
@@ -233,10 +238,7 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, mut tx: MemoryTx) -> Result<(), CommitError> {
-        let slow = self.enter("commit").await?.slow_commits.pop_front();
-        if let Some(time) = slow {
-            tokio::time::sleep(time).await;
-        }
+        drop(self.enter("commit").await?);
         tx.prove()?;
         let outcomes = tx.commit();
         self.0.tables.journal.note(format!("commit {outcomes}"));
@@ -290,11 +292,8 @@ impl Store for MemoryStore {
     }
 
     async fn store_undecodable(&self, message: &UndecodableMessage<'_>) -> Result<Recorded, Fault> {
-        Ok(self
-            .enter("store_undecodable")
-            .await?
-            .rows
-            .store_undecodable(message))
+        let mut state = self.enter("store_undecodable").await?;
+        Ok(state.rows.store_undecodable(message))
     }
 
     async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, Fault> {

@@ -35,8 +35,8 @@ impl Default for Began {
 }
 
 /// The leases that a transaction gives when it commits.
+#[derive(Default)]
 pub struct PendingLeases {
-    began: Instant,
     leases: Vec<PendingLease>,
     target: Option<(TargetName, TargetState)>,
 }
@@ -74,14 +74,6 @@ impl LeaseRows {
 }
 
 impl PendingLeases {
-    pub fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            leases: Vec::new(),
-            target: None,
-        }
-    }
-
     pub fn has(&self, on: &On) -> bool {
         self.leases.iter().any(|lease| lease.on == *on)
     }
@@ -113,7 +105,7 @@ impl PendingLeases {
                 attempt: wish.attempt,
                 attempts_before: wish.attempts_before,
                 leases,
-                due: self.began + terms.length,
+                due: Instant::now() + terms.length,
             });
         }
         allotted.into_iter().map(|(leased, _)| leased).collect()

@@ -48,7 +48,7 @@ impl MemoryTx {
             outcomes: Vec::new(),
             other_digests: Vec::new(),
             savepoint: 0,
-            leases: PendingLeases::new(),
+            leases: PendingLeases::default(),
             versions: Vec::new(),
             connection: MemoryConnection {
                 process: Arc::clone(process),
