@@ -255,10 +255,18 @@ impl TargetState {
     /// permits one more call.
     ///
     /// This is the generic cell rate algorithm: each call moves `rate_until` forward by `per`
-    /// divided by `calls`, and `rate_until` may be ahead of `now` by at most `per`.
+    /// divided by `calls`, and `rate_until` may be ahead of `now` by at most `per`. If it is
+    /// further ahead, calls under another rate have set it, or the store's clock was set back. Then
+    /// one call is permitted, and the others follow at this rate. So a higher rate takes effect at
+    /// once.
     fn permit_at(&mut self, now: Timestamp, rate: Rate, wanted: u32) -> (u32, Duration) {
         let interval = rate.per / rate.calls.get();
-        let mut until = self.rate_until.map_or(now, |until| until.max(now));
+        let furthest = now.saturating_add(rate.per);
+        let mut until = match self.rate_until {
+            None => now,
+            Some(until) if until <= furthest => until.max(now),
+            Some(_) => now.saturating_add(rate.per.saturating_sub(interval)),
+        };
         let mut permitted = 0;
         while permitted < wanted && until.saturating_add(interval).since(now) <= rate.per {
             until = until.saturating_add(interval);

@@ -9,6 +9,7 @@ mod routing;
 mod schemas;
 mod spool_lock;
 mod spooled;
+mod target_rates;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -32,7 +32,8 @@ pub trait Effect: Send + Sync + 'static {
     /// its limits and its circuit breaker.
     fn target(&self) -> &TargetName;
 
-    /// Returns how many calls all workers together may make to the target.
+    /// Returns how many calls all workers together may make to the target. All routes whose calls
+    /// go to the same target must have the same rate; a config in which they differ is refused.
     fn limits(&self) -> TargetLimits;
 
     /// Returns how long one call may take in all, at most ten minutes. After that time the call is

@@ -57,6 +57,18 @@ fn a_rate_is_kept_and_says_when_the_next_call_may_be_made() {
 }
 
 #[test]
+fn a_higher_rate_takes_effect_at_once() {
+    let mut target = TargetState::default();
+    let (low, high) = (limits(999, Some((100, 3600))), limits(999, Some((100, 1))));
+    assert_eq!(target.permit(at(0.0), low, 0, 100).0, 100);
+    let wait = NoPermit::Rate(SECOND / 100);
+    assert_eq!(target.permit(at(0.0), low, 0, 1).0, 0);
+    assert_eq!(target.permit(at(0.0), high, 0, 9), (1, wait));
+    assert_eq!(target.permit(at(0.0), high, 0, 9), (0, wait));
+    assert_eq!(target.permit(at(1.0), high, 0, 999).0, 100);
+}
+
+#[test]
 fn the_breaker_opens_for_faults_of_several_events_in_a_row() {
     let mut target = TargetState::default();
     let faults = [1, 2, 3, 4].map(fault);

@@ -25,6 +25,7 @@ use serde::de::DeserializeOwned;
 use super::effects;
 use super::make_context::{BoxError, MakeContext};
 use super::not_resolved::not_resolved;
+use super::target_rates::TargetRates;
 use crate::exit::Unusable;
 
 /// The handlers and effects of this program.
@@ -343,7 +344,7 @@ fn made<S: Store>(
     config: &Config,
     only: &[RouteName],
 ) -> anyhow::Result<OfRoutes<S>> {
-    let mut made = HashMap::new();
+    let (mut made, mut rates) = (HashMap::new(), TargetRates::default());
     let with = MakeContext::of(config);
     for route in routes(config, only) {
         let (name, handler) = (&route.name, &route.handler);
@@ -356,6 +357,13 @@ fn made<S: Store>(
                 let what = format!("the handler {kind:?} of the route {name} cannot be made");
                 Unusable(config.at_handler(name, &what))
             })?;
+        match &handler {
+            RouteWork::Handler(_) => {}
+            RouteWork::Effect(effect) => {
+                let added = rates.add(name, effect);
+                added.map_err(|error| Unusable(config.at_handler(name, &error.to_string())))?;
+            }
+        }
         made.insert(name.clone(), handler);
     }
     Ok(made)

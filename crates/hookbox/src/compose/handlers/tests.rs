@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
-use hookbox_driver::{TargetLimits, TargetName};
+use hookbox_driver::{Rate, TargetLimits, TargetName};
 use hookbox_event::Timestamp;
 use hookbox_worker::{Call, CallError, Event, HandlerError, Json};
 use serde::Deserialize;
@@ -200,11 +200,17 @@ fn statements_of_a_user_are_checked_when_their_handler_is_made() {
 
 /// An effect whose calls go to the target in its settings.
 #[derive(Clone)]
-struct Notify(TargetName);
+struct Notify {
+    target: TargetName,
+    rate: Option<Rate>,
+}
 
 #[derive(Deserialize)]
 struct NotifySettings {
     target: String,
+    /// The most calls in a second.
+    #[serde(default)]
+    calls: Option<NonZeroU32>,
 }
 
 impl Effect for Notify {
@@ -212,13 +218,13 @@ impl Effect for Notify {
     type Payload = Json;
 
     fn target(&self) -> &TargetName {
-        &self.0
+        &self.target
     }
 
     fn limits(&self) -> TargetLimits {
         TargetLimits {
             concurrency: NonZeroU32::MIN,
-            rate: None,
+            rate: self.rate,
         }
     }
 
@@ -232,7 +238,11 @@ impl Effect for Notify {
 }
 
 fn notify(settings: NotifySettings) -> Result<Notify, BoxError> {
-    Ok(Notify(settings.target.parse()?))
+    let per = Duration::from_secs(1);
+    Ok(Notify {
+        target: settings.target.parse()?,
+        rate: settings.calls.map(|calls| Rate { calls, per }),
+    })
 }
 
 #[test]
@@ -254,9 +264,33 @@ fn an_effect_is_named_like_a_handler_and_works_with_both_databases() {
     let (_, message) = exit::report(&error, false, exit::PROGRAM);
     assert!(message.ends_with("the name of a target has 1 to 300 visible ASCII characters"));
     let target = "crm".parse().unwrap();
-    registry.add_effect(Notify(target));
+    registry.add_effect(Notify { target, rate: None });
     let mistake = registry.mistake().unwrap();
     assert!(mistake.contains("have the NAME \"notify\""), "{mistake}");
+}
+
+#[test]
+fn routes_with_one_target_have_one_rate() {
+    let mut registry = Registry::built_in();
+    registry.add_effect_with(notify);
+    let make = |second: &str| {
+        let first = "{ kind = \"notify\", target = \"crm\", calls = 1 }";
+        let route = "[[route]]\nname = \"mails\"\ntopics = [\"billing.#\"]";
+        let second = format!("{{ kind = \"notify\", {second} }}");
+        let handlers = format!("{first}\n{route}\nhandler = {second}");
+        registry.make(&config(&handlers, &registry), &[])
+    };
+    assert!(make("target = \"crm\", calls = 1").is_ok());
+    assert!(make("target = \"mail\", calls = 2").is_ok());
+    for different in ["target = \"crm\", calls = 2", "target = \"crm\""] {
+        let error = make(different).err().unwrap();
+        let (code, message) = exit::report(&error, false, exit::PROGRAM);
+        assert_eq!(code, exit::CONFIG);
+        let expected = "hookbox: hookbox.toml:19:1: route[1].handler: the routes receipts and \
+                        mails have the same target, crm, and different rates; give all routes \
+                        with this target the same `rate`";
+        assert_eq!(message, expected);
+    }
 }
 
 #[test]
