@@ -108,8 +108,8 @@ impl Connector {
             .check(&addresses)
             .map_err(|refused| ConnectError::Refused(host.clone(), refused))?;
         let port = self.target.port;
-        let addresses = addresses.into_iter().take(ADDRESSES_MAX);
-        Ok(addresses
+        let tried = tried(&addresses).into_iter();
+        Ok(tried
             .map(|address| SocketAddr::new(address, port))
             .collect())
     }
@@ -176,5 +176,65 @@ impl Connector {
             }
         }
         Err(last.unwrap_or_else(|| ConnectError::NoAddress(self.target.host.clone())))
+    }
+}
+
+/// Returns the addresses to try, in this order: IPv6 and IPv4 alternate, and the family of the
+/// first address comes first (RFC 8305, section 4). A resolver may give all addresses of one family
+/// before those of the other. If this machine reaches no address of that family, many of them would
+/// leave no attempt for the other.
+fn tried(addresses: &[IpAddr]) -> Vec<IpAddr> {
+    let is_first = |address: &IpAddr| {
+        let first = addresses.first();
+        first.is_some_and(|first| first.is_ipv6() == address.is_ipv6())
+    };
+    let (first, second): (Vec<IpAddr>, Vec<IpAddr>) = addresses.iter().copied().partition(is_first);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut tried = Vec::with_capacity(ADDRESSES_MAX);
+    while tried.len() < ADDRESSES_MAX {
+        let before = tried.len();
+        tried.extend(first.next());
+        tried.extend(second.next());
+        if tried.len() == before {
+            break;
+        }
+    }
+    tried.truncate(ADDRESSES_MAX);
+    tried
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn both_families_are_tried_in_turn() {
+        for (resolved, expect) in [
+            (&[][..], &[][..]),
+            (&["1.1.1.1"], &["1.1.1.1"]),
+            (&["::1", "::2", "1.1.1.1"], &["::1", "1.1.1.1", "::2"]),
+            (
+                &["1.1.1.1", "1.1.1.2", "::1"],
+                &["1.1.1.1", "::1", "1.1.1.2"],
+            ),
+            (
+                &["::1", "::2", "::3", "::4", "::5", "1.1.1.1"],
+                &["::1", "1.1.1.1", "::2", "::3"],
+            ),
+            (
+                &["::1", "::2", "::3", "1.1.1.1", "1.1.1.2", "1.1.1.3"],
+                &["::1", "1.1.1.1", "::2", "1.1.1.2"],
+            ),
+            (
+                &["::1", "::2", "::3", "::4", "::5"],
+                &["::1", "::2", "::3", "::4"],
+            ),
+        ] {
+            let resolved: Vec<IpAddr> = resolved.iter().map(|it| it.parse().unwrap()).collect();
+            let tried: Vec<String> = tried(&resolved).iter().map(ToString::to_string).collect();
+            assert_eq!(tried, expect, "{resolved:?}");
+        }
     }
 }

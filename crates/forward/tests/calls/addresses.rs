@@ -87,6 +87,16 @@ async fn each_connection_goes_to_the_address_that_was_checked_for_it() {
     assert_eq!((service.opened(), other.opened()), (1, 1));
 }
 
+/// No service listens at the addresses of IPv6, and there are as many as a connection tries.
+#[tokio::test]
+async fn ipv4_is_tried_when_no_address_of_ipv6_is_reached() {
+    let service = Service::new(|_| Reply::ok()).await;
+    let names = Names::new(&[&["::1", "::1", "::1", "::1", "127.0.0.1"]]);
+    let client = client_of(&settings(service.address.port()), names);
+    client.call(&call()).await.unwrap();
+    assert_eq!(service.received().len(), 1);
+}
+
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_the_targets_fault() {
     for (answers, expect) in [
