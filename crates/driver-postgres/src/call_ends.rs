@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use hookbox_crash::crash_point;
 use hookbox_driver::{
     BreakerState, CallChanges, CallEnd, CallFailure, CallRecorded, CallState, ClaimState, DoneCall,
-    Fault, KeyState, StoredCall, StoredOutcome, TargetName, TargetState,
+    Fault, KeyState, Leases, StoredCall, StoredOutcome, TargetName, TargetState,
 };
 use hookbox_event::{EventId, EventNumber, KeyDigest, RouteName, Timestamp};
 use sqlx::{Error, PgConnection};
@@ -55,8 +55,7 @@ pub(crate) async fn end_calls(
         .run(|c| note(c, target, &stored, ends, chance))
         .await
         .map_err(|error| error.ours(doing))?;
-    let is_superseded = |one: &CallRecorded| *one == CallRecorded::Superseded;
-    if noted || !changes.recorded.iter().all(is_superseded) {
+    if noted || !changes.is_empty() {
         crash_point!("effect.mid_end");
         tx.commit_ours().await?;
     } else {
@@ -106,12 +105,18 @@ impl Stored {
         let claim = self.claims.get(&end.event)?;
         let waiting = self.waiting.get(&claim.number);
         let version = end.version.as_ref();
+        // An event that has ended waits for no attempt, so only the number of its last lease is
+        // known.
+        let ended = Leases {
+            epoch: claim.epoch,
+            ..Leases::default()
+        };
         Some(StoredCall {
             event: claim.number,
             state: CallState {
                 claim: Some(claim.state),
                 waiting: waiting.map(|waiting| waiting.waiting),
-                leases: waiting.map(|waiting| waiting.leases).unwrap_or_default(),
+                leases: waiting.map_or(ended, |waiting| waiting.leases),
             },
             deferred: waiting.and_then(|waiting| waiting.deferred),
             key: version.and_then(|version| self.keys.get(&version.key)),

@@ -130,6 +130,8 @@ pub(crate) struct LockedClaim {
     pub state: ClaimState,
     /// The valid number of attempts of the claim.
     pub attempts: u32,
+    /// The number of the last lease of the event on the route; 0 if there was none.
+    pub epoch: u32,
     pub transaction: String,
 }
 
@@ -175,7 +177,7 @@ async fn lock_rows(
 ) -> Result<Vec<LockedClaim>, Error> {
     let ids: Vec<&[u8; 16]> = events.iter().map(EventId::as_bytes).collect();
     let rows = sqlx::query(
-        "select e.event_id, c.event as number, c.state, c.attempts,
+        "select e.event_id, c.event as number, c.state, c.attempts, coalesce(c.epoch, 0) as epoch,
                 pg_current_xact_id()::text as transaction
          from events e join claims c on c.event = e.number and c.route = $1
          where e.event_id = any ($2)
@@ -193,6 +195,7 @@ async fn lock_rows(
                 number: row.number("number")?,
                 state: row.known("state", claim_state)?,
                 attempts: row.attempt("attempts")?,
+                epoch: row.attempt("epoch")?,
                 transaction: row.try_get("transaction")?,
             })
         })

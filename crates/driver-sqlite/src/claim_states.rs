@@ -64,6 +64,8 @@ pub(crate) struct StoredClaim {
     /// The valid state of the event on the route, and its valid number of attempts; `None` when the
     /// event has no claim there.
     pub(crate) claim: Option<(ClaimState, u32)>,
+    /// The number of the last lease of the event on the route; 0 if there was none.
+    pub(crate) epoch: u32,
     /// The attempt for which the event waits; `None` when it waits for none.
     pub(crate) retry: Option<WaitingAttempt>,
     /// Whether the event has a lease that has not ended.
@@ -91,7 +93,7 @@ impl StoredClaim {
 pub(crate) const LOOK_UP: &str = concat!(
     "select e.number, e.event_id, e.content_digest, c.event is not null as is_claimed, ",
     evidence!(),
-    ", r.attempt as retry_attempt, r.attempts_before,
+    ", coalesce(c.epoch, 0) as epoch, r.attempt as retry_attempt, r.attempts_before,
             coalesce(r.deferred_attempt = r.attempt, 0)
                 and r.queued_at is null and r.not_before > ?3 as is_put_off,
             coalesce(r.target is not null and r.leased_attempt = r.attempt, 0)
@@ -136,6 +138,7 @@ fn stored_claim(row: &SqliteRow) -> sqlx::Result<StoredClaim> {
         number: row.event_number("number")?,
         digest: row.digest("content_digest")?,
         claim,
+        epoch: row.attempt("epoch")?,
         retry,
         is_leased: row
             .try_get::<Option<bool>, _>("is_leased")?

@@ -6,7 +6,7 @@ use hookbox_event::EventNumber;
 
 use crate::{
     CallEnd, CallFailure, CallRecorded, CallState, CallWrite, DeferReason, KeyState,
-    VersionChanges, round_after,
+    VersionChanges, frees_key, round_after,
 };
 
 /// What a store has recorded about the event that a call was made for.
@@ -88,10 +88,16 @@ impl<'a> CallChanges<'a> {
             CallWrite::Nothing => {}
         }
         if let Some(version) = &end.version {
-            let is_newest = end.is_of_newest_call(stored.state);
+            let frees = frees_key(end, stored.state);
             self.versions
-                .add_call(event, version, stored.key, written, is_newest);
+                .add_call(event, version, stored.key, written, frees);
         }
+    }
+
+    /// Returns whether these ends change nothing about events and keys.
+    pub fn is_empty(&self) -> bool {
+        let is_superseded = |one: &CallRecorded| *one == CallRecorded::Superseded;
+        self.versions.freed().is_empty() && self.recorded.iter().all(is_superseded)
     }
 }
 
@@ -231,10 +237,20 @@ mod tests {
         let raised = changes.versions.raised().into_iter();
         let raised: Vec<EventNumber> = raised.map(|(event, _)| event).collect();
         assert_eq!(raised, [1, 2].map(number));
-        // The key of the second event is not freed, because the newer call still holds it.
+        // The key of the second event is not freed, because the newer call still holds it. The
+        // seventh event was done by a late success of an older call, and this call held its key.
         let freed = changes.versions.freed().iter();
         let freed: Vec<EventNumber> = freed.map(|(_, event)| *event).collect();
-        assert_eq!(freed, [1, 3, 5, 6].map(number));
+        assert_eq!(freed, [1, 3, 5, 6, 7].map(number));
+    }
+
+    #[test]
+    fn what_frees_only_a_key_changes_something() {
+        for (number, is_empty) in [(1, false), (4, true), (7, false), (8, true)] {
+            let ends = [end(number, CallResult::Failed(failure("500")))];
+            let changes = CallChanges::of(&ends, true, stored);
+            assert_eq!(changes.is_empty(), is_empty, "event {number}");
+        }
     }
 
     #[test]

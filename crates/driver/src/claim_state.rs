@@ -20,6 +20,14 @@ pub enum ClaimState {
 }
 
 impl ClaimState {
+    /// Returns whether the event has ended on the route.
+    pub fn is_end(self) -> bool {
+        match self {
+            ClaimState::Done | ClaimState::Dead | ClaimState::Stale => true,
+            ClaimState::Running | ClaimState::Retrying => false,
+        }
+    }
+
     /// Returns the text of this state that the database stores.
     pub fn as_str(self) -> &'static str {
         match self {

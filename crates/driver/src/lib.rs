@@ -270,7 +270,7 @@ pub use target::{
     TargetLimits, TargetName, TargetRow, TargetState,
 };
 pub use undecodable::UndecodableMessage;
-pub use version_changes::VersionChanges;
+pub use version_changes::{VersionChanges, frees_key};
 pub use waiting_attempt::WaitingAttempt;
 pub use waiting_retry::{RetryFilter, WaitingRetry};
 pub use witness::{

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use hookbox_event::{EventId, EventNumber, KeyDigest, RouteName};
 
-use crate::{CallWrite, KeyState, VersionedEvent, newest_of_each_key};
+use crate::{
+    CallEffect, CallEnd, CallState, CallWrite, ClaimState, KeyState, VersionedEvent,
+    newest_of_each_key,
+};
 
 /// The changes to the keys of a route that follow from the ends of some events.
 #[derive(Debug, Default)]
@@ -50,22 +53,20 @@ impl<'a> VersionChanges<'a> {
     }
 
     /// Adds the end of an external call for an event. `written` is what a store writes to record
-    /// this end. `is_newest` says whether the call was the newest one for the event.
+    /// this end. `frees` says whether the end frees the key of the event; see [`frees_key`].
     pub fn add_call(
         &mut self,
         number: EventNumber,
         event: &'a VersionedEvent,
         key: Option<&KeyState>,
         written: CallWrite<'_>,
-        is_newest: bool,
+        frees: bool,
     ) {
         match written {
             CallWrite::Done { .. } => self.add_done(number, event, key),
-            CallWrite::Failed(_) | CallWrite::Deferred { .. } => {}
-            CallWrite::Nothing => return,
+            CallWrite::Failed(_) | CallWrite::Deferred { .. } | CallWrite::Nothing => {}
         }
-        // A newer call may be in flight when an older one ends, and then it still holds the key.
-        if is_newest {
+        if frees {
             self.freed.push((event.key, number));
         }
     }
@@ -89,12 +90,28 @@ impl<'a> VersionChanges<'a> {
     }
 }
 
+/// Returns whether the key of an event is free for another call when this call for the event has
+/// ended. Only the end of the event's newest call frees the key: when an older call ends, the newer
+/// one may still be in flight, even if the older one is a late success that makes the event done.
+/// Then the end of the newer call changes nothing about the event, and still frees its key.
+pub fn frees_key(end: &CallEnd, stored: CallState) -> bool {
+    let has_ended = stored.claim.is_some_and(ClaimState::is_end);
+    let changes = match end.effect_on(stored) {
+        CallEffect::Done { .. } | CallEffect::Recorded => true,
+        CallEffect::Nothing => false,
+    };
+    end.is_of_newest_call(stored) && (changes || has_ended)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{CallFailure, DeadReason, DeferReason, FailureClass, Then};
+    use crate::{
+        CallFailure, CallResult, DeadReason, DeferReason, FailureClass, Leases, TargetAnswer, Then,
+        WaitingAttempt,
+    };
 
     const DONE: CallWrite<'static> = CallWrite::Done { attempt: 1 };
     const DEFERRED: CallWrite<'static> = CallWrite::Deferred {
@@ -123,29 +140,79 @@ mod tests {
         }
     }
 
-    /// A done event raises the version of its key unless a newer event is done. The end of a call
-    /// frees the key only if no newer call was made for the event.
+    /// A done event raises the version of its key unless a newer event is done.
     #[test]
-    fn a_call_that_is_done_raises_its_key_and_the_newest_call_frees_it() {
+    fn a_call_that_is_done_raises_its_key() {
         let (event, failure) = (VersionedEvent::sample(1, 1, "2"), failure());
         let done_before = [None, Some("1"), Some("2.0"), Some("3")];
-        for (written, raises, frees) in [
-            (DONE, [true, true, true, false], true),
-            (CallWrite::Failed(&failure), [false; 4], true),
-            (DEFERRED, [false; 4], true),
-            (CallWrite::Nothing, [false; 4], false),
+        for (written, raises) in [
+            (DONE, [true, true, true, false]),
+            (CallWrite::Failed(&failure), [false; 4]),
+            (DEFERRED, [false; 4]),
+            (CallWrite::Nothing, [false; 4]),
         ] {
             for (done, is_raised) in done_before.into_iter().zip(raises) {
-                for is_newest in [true, false] {
+                for frees in [true, false] {
                     let mut changes = VersionChanges::default();
                     let key = state(done);
-                    changes.add_call(number(1), &event, Some(&key), written, is_newest);
-                    let case = format!("{written:?} on {key:?}, newest call: {is_newest}");
+                    changes.add_call(number(1), &event, Some(&key), written, frees);
+                    let case = format!("{written:?} on {key:?}, frees: {frees}");
                     let raised = is_raised.then_some((number(1), &event));
                     assert_eq!(changes.raised(), Vec::from_iter(raised), "{case}");
-                    let freed = (frees && is_newest).then_some((event.key, number(1)));
+                    let freed = frees.then_some((event.key, number(1)));
                     assert_eq!(changes.freed(), Vec::from_iter(freed), "{case}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_newest_call_frees_the_key() {
+        let end = |epoch, result| CallEnd {
+            event: EventId::from_bytes([1; 16]),
+            number: number(1),
+            attempt: 3,
+            attempts_before: 1,
+            epoch,
+            took: Duration::from_secs(1),
+            result,
+            answer: TargetAnswer::Answered,
+            target_error: None,
+            version: Some(VersionedEvent::sample(1, 1, "2")),
+        };
+        let stored = |claim, without_outcome| CallState {
+            claim,
+            waiting: (claim == Some(ClaimState::Retrying)).then_some(WaitingAttempt {
+                attempt: 3,
+                attempts_before: 1,
+                is_put_off: true,
+            }),
+            leases: Leases {
+                epoch: 5,
+                without_outcome,
+                last_done: 0,
+            },
+        };
+        for (claim, without_outcome, frees_when_done, frees_when_failed) in [
+            (Some(ClaimState::Retrying), 1, true, true),
+            // The failure of this call was recorded before.
+            (Some(ClaimState::Retrying), 0, true, false),
+            // A late success of an older call has ended the event.
+            (Some(ClaimState::Done), 0, true, true),
+            (Some(ClaimState::Dead), 0, true, true),
+            (Some(ClaimState::Stale), 0, true, true),
+            (Some(ClaimState::Running), 0, false, false),
+            (None, 0, false, false),
+        ] {
+            let stored = stored(claim, without_outcome);
+            for (result, frees) in [
+                (CallResult::Done, frees_when_done),
+                (CallResult::Failed(failure()), frees_when_failed),
+            ] {
+                let newest = frees_key(&end(5, result.clone()), stored);
+                assert_eq!(newest, frees, "{result:?} on {stored:?}");
+                let older = end(4, result);
+                assert!(!frees_key(&older, stored), "{older:?} on {stored:?}");
             }
         }
     }

@@ -64,16 +64,16 @@ impl NewestVersions {
         stored.calling = Some((*event, until));
     }
 
-    /// Notes that the call for an event has ended, and raises its key if the call is done. If a
-    /// newer call for the event is in flight, the key stays busy.
+    /// Notes that a call for an event has ended, and raises its key if the call is done. The key
+    /// stays busy if the end does not free it.
     pub fn end_call(
         &mut self,
         route: &RouteName,
         event: &VersionedEvent,
-        (is_done, is_newest): (bool, bool),
+        (is_done, frees): (bool, bool),
     ) {
         let stored = self.0.entry((route.clone(), event.key)).or_default();
-        let ended = stored.calling.filter(|_| is_newest);
+        let ended = stored.calling.filter(|_| frees);
         if ended.is_some_and(|(of, _)| of == event.event) {
             stored.calling = None;
         }

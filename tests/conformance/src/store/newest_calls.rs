@@ -121,17 +121,26 @@ pub async fn a_call_that_is_done_raises_its_version<H: StoreHarness>(world: &H) 
 }
 
 /// Checks a late success of an older call, which ends its event. While a newer call for the event
-/// is in flight, the key of the event must stay busy.
+/// is in flight, the key of the event must stay busy. It is free as soon as the newer call has
+/// ended, although this changes nothing about the event.
 pub async fn a_late_success_frees_no_key_of_a_newer_call<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let older = lease(&*store, &envelope("a"), (1, "1"), ENDED).await;
     let older = older.expect("leased");
     let newer = lease(&*store, &redo("a", 1), (1, "1"), LONG).await;
-    newer.expect("leased");
+    let newer = newer.expect("leased");
     let late = end(&*store, &older, CallResult::Done).await;
     assert_eq!(late, CallRecorded::Done { attempt: 1 });
+    for _ in 0..2 {
+        let other = lease(&*store, &envelope("b"), (1, "2"), LONG).await;
+        assert_eq!(other.expect_err("busy"), Busy);
+        let again = end(&*store, &older, CallResult::Done).await;
+        assert_eq!(again, CallRecorded::Superseded);
+    }
+    let last = end(&*store, &newer, CallResult::Done).await;
+    assert_eq!(last, CallRecorded::Superseded);
     let other = lease(&*store, &envelope("b"), (1, "2"), LONG).await;
-    assert_eq!(other.expect_err("busy"), Busy);
+    other.expect("leased");
     assert_eq!(store.imbalances(10).await.expect("read"), []);
     Store::close(&*store).await;
 }

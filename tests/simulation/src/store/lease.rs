@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use hookbox_driver::{
     BreakerState, CallEnd, CallRecorded, CallState, CallWrite, ClaimState, CommitError, Fault,
-    FaultKind, LeaseClaim, LeaseTerms, LeaseWish, Leased, TargetName, Then, granted_leases,
+    FaultKind, LeaseClaim, LeaseTerms, LeaseWish, Leased, TargetName, Then, frees_key,
+    granted_leases,
 };
 use hookbox_event::RouteName;
 
@@ -105,12 +106,12 @@ pub(super) fn end(
         let written = end.written_on(stored, None, is_closed);
         let end_of = written.recorded();
         recorded.push(end_of);
+        let is_done = matches!(end_of, CallRecorded::Done { .. });
+        let frees = frees_key(end, stored);
         if let Some(version) = &end.version
-            && end_of != CallRecorded::Superseded
+            && (is_done || frees)
         {
-            let is_done = matches!(end_of, CallRecorded::Done { .. });
-            let is_newest = end.is_of_newest_call(stored);
-            tables.newest.end_call(route, version, (is_done, is_newest));
+            tables.newest.end_call(route, version, (is_done, frees));
         }
         write(tables, on, end, written, now);
     }

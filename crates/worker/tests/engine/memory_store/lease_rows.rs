@@ -6,7 +6,7 @@ use std::time::Duration;
 use hookbox_driver::{
     BreakerState, CallEnd, CallFailure, CallRecorded, CallState, CallWrite, ClaimState,
     DeferReason, LeaseClaim, LeaseTerms, LeaseWish, Leased, Leases, NoPermit, TargetName,
-    TargetState, Then, VersionedEvent, WaitingAttempt, granted_leases,
+    TargetState, Then, VersionedEvent, WaitingAttempt, frees_key, granted_leases,
 };
 use hookbox_event::{Envelope, EventId, EventNumber, RouteName, Timestamp};
 use tokio::time::Instant;
@@ -195,7 +195,7 @@ impl Rows {
         let deferred = deferred.map(|(reason, since)| (reason, since.elapsed()));
         let written = end.written_on(stored, deferred, is_closed);
         let recorded = written.recorded();
-        let is_nothing = recorded == CallRecorded::Superseded;
+        let frees = frees_key(end, stored);
         let is_done = matches!(recorded, CallRecorded::Done { .. });
         match written {
             CallWrite::Done { attempt } => self.end_as_done(&on, attempt),
@@ -203,25 +203,24 @@ impl Rows {
             CallWrite::Deferred { reason, after } => self.end_as_deferred(&on, reason, after),
             CallWrite::Nothing => {}
         }
-        if let (Some(version), false) = (&end.version, is_nothing) {
-            let is_newest = end.is_of_newest_call(stored);
-            self.end_key((route, end.number), version, (is_done, is_newest));
+        if let (Some(version), true) = (&end.version, is_done || frees) {
+            self.end_key((route, end.number), version, (is_done, frees));
         }
         self.leases.ends.push((end.event, end.epoch, recorded));
         recorded
     }
 
-    /// Frees the key of an event whose newest call has ended, and raises the version of the key if
-    /// the call is done.
+    /// Frees the key of an event if the end of its call does so, and raises the version of the key
+    /// if the call is done.
     fn end_key(
         &mut self,
         (route, event): (&RouteName, EventNumber),
         version: &VersionedEvent,
-        (is_done, is_newest): (bool, bool),
+        (is_done, frees): (bool, bool),
     ) {
         let key = (route.clone(), version.key);
         let stored = self.newest.entry(key).or_default();
-        let ended = stored.calling.filter(|_| is_newest);
+        let ended = stored.calling.filter(|_| frees);
         if ended.is_some_and(|(of, _)| of == event) {
             stored.calling = None;
         }
