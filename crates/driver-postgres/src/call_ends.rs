@@ -51,15 +51,14 @@ pub(crate) async fn end_calls(
             .await
             .map_err(|error| error.ours(doing))?;
     }
-    let noted = tx
-        .run(|c| note(c, target, &stored, ends, chance))
+    tx.run(|c| note(c, target, &stored, &changes, chance))
         .await
         .map_err(|error| error.ours(doing))?;
-    if noted || !changes.is_empty() {
+    if changes.is_empty() {
+        tx.rollback().await;
+    } else {
         crash_point!("effect.mid_end");
         tx.commit_ours().await?;
-    } else {
-        tx.rollback().await;
     }
     Ok(changes.recorded)
 }
@@ -192,26 +191,25 @@ async fn write_failure(
 
 /// Updates the row of the target after calls have ended. Locks the row only if it has to change.
 /// The ends of most calls change nothing in it, so transactions for the same target seldom wait for
-/// each other. Returns whether anything was written.
+/// each other.
 async fn note(
     c: &mut PgConnection,
     target: &TargetName,
     stored: &Stored,
-    ends: &[CallEnd],
+    changes: &CallChanges<'_>,
     chance: f64,
-) -> Result<bool, Error> {
-    let answers: Vec<_> = ends.iter().map(|end| (end.number, end.answer)).collect();
-    let error = CallEnd::last_target_error(ends);
+) -> Result<(), Error> {
+    let (answers, error) = (&changes.answers, changes.target_error);
     let mut unlocked = stored.target;
-    unlocked.note(stored.now, &answers, chance);
+    unlocked.note(stored.now, answers, chance);
     if unlocked == stored.target && error.is_none() {
-        return Ok(false);
+        return Ok(());
     }
     let mut state = targets::lock(c, target).await?;
-    state.note(stored.now, &answers, chance);
+    state.note(stored.now, answers, chance);
     targets::put(c, target, &state).await?;
     if let Some(error) = error {
         targets::put_error(c, target, error, stored.now).await?;
     }
-    Ok(true)
+    Ok(())
 }

@@ -44,10 +44,9 @@ pub(crate) async fn end_calls(
     for (event, end, failure) in &changes.failed {
         write_failure(connection, route, *event, end, failure).await?;
     }
-    let answers: Vec<_> = ends.iter().map(|end| (end.number, end.answer)).collect();
+    let (answers, error) = (&changes.answers, changes.target_error);
     let mut state = stored.target;
-    state.note(stored.now, &answers, chance);
-    let error = CallEnd::last_target_error(ends);
+    state.note(stored.now, answers, chance);
     if state != stored.target || error.is_some() {
         targets::put(connection, target, &state).await?;
     }

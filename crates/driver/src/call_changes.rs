@@ -5,7 +5,7 @@ use std::time::Duration;
 use hookbox_event::EventNumber;
 
 use crate::{
-    CallEnd, CallFailure, CallRecorded, CallState, CallWrite, DeferReason, KeyState,
+    CallEnd, CallFailure, CallRecorded, CallState, CallWrite, DeferReason, KeyState, TargetAnswer,
     VersionChanges, frees_key, round_after,
 };
 
@@ -51,6 +51,11 @@ pub struct CallChanges<'a> {
     pub deferred: Vec<(EventNumber, DeferReason, Duration)>,
     /// The changes to the keys of the events.
     pub versions: VersionChanges<'a>,
+    /// What the calls show about their target, each with the number of its event. An end that is
+    /// superseded shows nothing: either it was recorded before, or a newer call shows more.
+    pub answers: Vec<(EventNumber, TargetAnswer)>,
+    /// The last [`CallEnd::target_error`] of the calls in `answers`, if any.
+    pub target_error: Option<&'a str>,
 }
 
 impl<'a> CallChanges<'a> {
@@ -75,7 +80,12 @@ impl<'a> CallChanges<'a> {
     fn add(&mut self, end: &'a CallEnd, stored: &StoredCall<'_>, is_closed: bool) {
         let event = stored.event;
         let written = end.written_on(stored.state, stored.deferred, is_closed);
-        self.recorded.push(written.recorded());
+        let recorded = written.recorded();
+        self.recorded.push(recorded);
+        if recorded != CallRecorded::Superseded {
+            self.answers.push((event, end.answer));
+            self.target_error = end.target_error.as_deref().or(self.target_error);
+        }
         match written {
             CallWrite::Done { attempt } => self.done.push(DoneCall {
                 event,
@@ -105,8 +115,8 @@ impl<'a> CallChanges<'a> {
 mod tests {
     use super::*;
     use crate::{
-        CallDeferral, CallResult, ClaimState, FailureClass, Leases, TargetAnswer, Then,
-        VersionedEvent, WaitingAttempt,
+        CallDeferral, CallResult, ClaimState, FailureClass, Leases, Then, VersionedEvent,
+        WaitingAttempt,
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -194,7 +204,7 @@ mod tests {
     #[test]
     fn each_end_of_a_call_is_recorded_by_the_state_of_its_event() {
         let failed = || CallResult::Failed(failure("500"));
-        let ends = [
+        let mut ends = [
             end(1, CallResult::Done),
             end(2, CallResult::Done),
             end(3, failed()),
@@ -204,6 +214,9 @@ mod tests {
             end(7, CallResult::Done),
             end(8, CallResult::Done),
         ];
+        for (at, error) in [(0, "refused"), (2, "no name"), (3, "late"), (7, "unknown")] {
+            ends[at].target_error = Some(error.to_owned());
+        }
         let changes = CallChanges::of(&ends, true, stored);
         let then = failure("500").then;
         let expect = [
@@ -234,6 +247,9 @@ mod tests {
         ];
         assert_eq!(failed, expect);
         assert_eq!(changes.deferred, [(number(5), FAULT, 7 * SECOND)]);
+        let answered = |event| (number(event), TargetAnswer::Answered);
+        assert_eq!(changes.answers, [1, 2, 3, 5, 6].map(answered));
+        assert_eq!(changes.target_error, Some("no name"));
         let raised = changes.versions.raised().into_iter();
         let raised: Vec<EventNumber> = raised.map(|(event, _)| event).collect();
         assert_eq!(raised, [1, 2].map(number));

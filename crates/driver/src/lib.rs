@@ -101,7 +101,8 @@
 //!   `a_failed_call_and_its_dead_letter_appear_together`
 //! - `a_deferred_call_costs_no_attempt`, `a_deferred_call_expires_while_others_are_answered`
 //! - `a_breaker_is_shared_by_workers`, `one_call_probes_a_target_that_was_down`,
-//!   `targets_are_listed`, `the_last_error_of_a_target_is_kept`
+//!   `a_fault_recorded_twice_counts_once`, `targets_are_listed`,
+//!   `the_last_error_of_a_target_is_kept`
 //! - `an_ended_transaction_leases_nothing`, `a_lease_cut_anywhere_is_whole_or_nothing`,
 //!   `the_end_of_a_call_cut_anywhere_is_whole_or_nothing`
 //! - `starts_are_counted_until_a_process_survives`, `starts_are_counted_by_kind`,

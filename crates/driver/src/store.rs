@@ -176,10 +176,10 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<Leased>, CommitError>;
 
     /// Records how calls to `target` ended, in a transaction of its own, and what that shows about
-    /// the target ([`crate::TargetState::note`]). Returns what was recorded of each, in the order
-    /// given ([`CallEnd::written_on`]). Recording the same end again changes nothing of its event.
-    /// The ends that are passed together must be of different events. `chance` is a random number
-    /// from 0 to 1.
+    /// the target ([`crate::CallChanges::answers`]). Returns what was recorded of each, in the
+    /// order given ([`CallEnd::written_on`]). Recording the same end again changes nothing. The
+    /// ends that are passed together must be of different events. `chance` is a random number from
+    /// 0 to 1.
     async fn end_calls(
         &self,
         route: &RouteName,

@@ -201,6 +201,7 @@ macro_rules! store_suite {
                 a_deferred_call_expires_while_others_are_answered,
                 a_breaker_is_shared_by_workers,
                 one_call_probes_a_target_that_was_down,
+                a_fault_recorded_twice_counts_once,
                 targets_are_listed,
                 the_last_error_of_a_target_is_kept,
                 the_end_of_a_call_cut_anywhere_is_whole_or_nothing,

@@ -2,7 +2,8 @@
 //! the target. While the breaker of the target is half-open, one call at a time probes the target.
 
 use hookbox_driver::{
-    BreakerState, CallResult, Leased, Ledger, NoPermit, Store, TargetAnswer, TargetRow,
+    BreakerState, CallEnd, CallRecorded, CallResult, Leased, Ledger, NoPermit, Store, TargetAnswer,
+    TargetRow,
 };
 use hookbox_event::Envelope;
 use hookbox_testkit::eventually::eventually;
@@ -53,6 +54,34 @@ pub async fn one_call_probes_a_target_that_was_down<H: StoreHarness>(world: &H) 
     assert!(calls.iter().all(|it| it.leased == granted), "{calls:?}");
     assert_eq!(store.imbalances(10).await.expect("read"), []);
     Store::close(&*elsewhere).await;
+    Store::close(&*store).await;
+}
+
+/// Checks that the faults of calls count once when their ends are recorded twice. A worker does
+/// that when the reply to the first commit was lost. The second record also leaves the last error
+/// of the target as it is.
+pub async fn a_fault_recorded_twice_counts_once<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let target = target();
+    let events: Vec<Envelope> = (0..3).map(of_number).collect();
+    let events: Vec<&Envelope> = events.iter().collect();
+    let calls = lease(&*store, &events, terms(&target, LONG)).await;
+    let fault = |call: &Call| CallEnd {
+        target_error: Some("connection refused".to_owned()),
+        ..call.answered(deferred(LONG), TargetAnswer::Fault)
+    };
+    let ends: Vec<CallEnd> = calls.iter().map(fault).collect();
+    let mut first = None;
+    for expect in [CallRecorded::Deferred, CallRecorded::Superseded] {
+        let recorded = store.end_calls(&one(), &target, &ends, 0.5).await;
+        assert_eq!(recorded.expect("recorded"), [expect; 3]);
+        let rows = store.targets().await.expect("read");
+        assert_eq!((rows.len(), rows[0].faults), (1, 3), "{expect:?}");
+        assert_eq!(rows[0].breaker, BreakerState::Closed, "{expect:?}");
+        let first = first.get_or_insert_with(|| rows[0].last_error.clone());
+        assert_eq!(rows[0].last_error, *first, "{expect:?}");
+    }
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
     Store::close(&*store).await;
 }
 

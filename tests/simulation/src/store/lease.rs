@@ -92,7 +92,7 @@ pub(super) fn end(
 ) -> Vec<CallRecorded> {
     let mut state = tables.targets.get(target).copied().unwrap_or_default();
     let is_closed = state.breaker(clock(now)) == BreakerState::Closed;
-    let mut recorded = Vec::new();
+    let (mut recorded, mut answers) = (Vec::new(), Vec::new());
     for end in ends {
         let on = (route.clone(), end.event);
         let (waiting, leases) = tables.waiting(&on, now);
@@ -106,6 +106,9 @@ pub(super) fn end(
         let written = end.written_on(stored, None, is_closed);
         let end_of = written.recorded();
         recorded.push(end_of);
+        if end_of != CallRecorded::Superseded {
+            answers.push((end.number, end.answer));
+        }
         let is_done = matches!(end_of, CallRecorded::Done { .. });
         let frees = frees_key(end, stored);
         if let Some(version) = &end.version
@@ -115,7 +118,6 @@ pub(super) fn end(
         }
         write(tables, on, end, written, now);
     }
-    let answers: Vec<_> = ends.iter().map(|end| (end.number, end.answer)).collect();
     state.note(clock(now), &answers, chance);
     let is_opened = is_closed && state.breaker(clock(now)) == BreakerState::Open;
     tables.calls.openings += u64::from(is_opened);

@@ -169,15 +169,16 @@ impl Rows {
         let events: BTreeSet<EventId> = ends.iter().map(|end| end.event).collect();
         assert_eq!(events.len(), ends.len(), "the events must be distinct");
         let is_closed = self.leases.breaker(target) == BreakerState::Closed;
-        let recorded = ends
-            .iter()
-            .map(|end| self.end_call(route, end, is_closed))
-            .collect();
-        let answers: Vec<_> = ends.iter().map(|end| (end.number, end.answer)).collect();
+        let recorded = ends.iter().map(|end| self.end_call(route, end, is_closed));
+        let recorded: Vec<CallRecorded> = recorded.collect();
+        let new = ends.iter().zip(&recorded);
+        let new = new.filter(|(_, recorded)| **recorded != CallRecorded::Superseded);
+        let new: Vec<CallEnd> = new.map(|(end, _)| end.clone()).collect();
+        let answers: Vec<_> = new.iter().map(|end| (end.number, end.answer)).collect();
         let now = self.leases.now();
         let state = self.leases.targets.entry(target.clone()).or_default();
         state.note(now, &answers, chance);
-        if let Some(error) = CallEnd::last_target_error(ends) {
+        if let Some(error) = CallEnd::last_target_error(&new) {
             let last = error.to_owned();
             self.leases.last_errors.insert(target.clone(), last);
         }
