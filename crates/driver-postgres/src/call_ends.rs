@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{
-    BreakerState, CallChanges, CallEnd, CallFailure, CallRecorded, CallState, ClaimState, DoneCall,
+    BreakerState, CallChanges, CallEnd, CallRecorded, CallState, ClaimState, DoneCall, FailedEnd,
     Fault, KeyState, Leases, StoredCall, StoredOutcome, TargetName, TargetState,
 };
 use hookbox_event::{EventId, EventNumber, KeyDigest, RouteName, Timestamp};
@@ -12,7 +12,7 @@ use sqlx::{Error, PgConnection};
 
 use crate::claim_states::LockedClaim;
 use crate::ends::DoneEnd;
-use crate::leases::{DeferredCall, StoredLease};
+use crate::leases::StoredLease;
 use crate::tx::Tx;
 use crate::{attempts, claim_states, claims, fail, leases, newest, receipts, retries, targets};
 
@@ -46,8 +46,8 @@ pub(crate) async fn end_calls(
     tx.run(|c| write(c, route, &changes))
         .await
         .map_err(|error| error.ours(doing))?;
-    for (event, end, failure) in &changes.failed {
-        tx.run(|c| write_failure(c, route, *event, end, failure))
+    for failed in &changes.failed {
+        tx.run(|c| write_failure(c, route, failed))
             .await
             .map_err(|error| error.ours(doing))?;
     }
@@ -154,14 +154,7 @@ async fn write(
         newest::free(c, route, freed).await?;
     }
     if !changes.deferred.is_empty() {
-        let deferred = changes.deferred.iter();
-        let deferred = deferred.map(|(event, reason, after)| DeferredCall {
-            event: *event,
-            reason: *reason,
-            after: *after,
-        });
-        let deferred: Vec<DeferredCall> = deferred.collect();
-        leases::end_deferred(c, route, &deferred).await?;
+        leases::end_deferred(c, route, &changes.deferred).await?;
     }
     Ok(())
 }
@@ -170,10 +163,9 @@ async fn write(
 async fn write_failure(
     c: &mut PgConnection,
     route: &RouteName,
-    event: EventNumber,
-    end: &CallEnd,
-    failure: &CallFailure,
+    failed: &FailedEnd<'_>,
 ) -> Result<(), Error> {
+    let (event, end, failure) = (failed.event, failed.end, failed.failure);
     let then = failure.then;
     claims::failed_again(c, route, event, then.state(), end.attempt).await?;
     receipts::update_outcome(c, route, &[event], then.outcome()).await?;
@@ -185,6 +177,7 @@ async fn write_failure(
         error: &failure.error,
         took: end.took,
         then,
+        is_expired_deferral: failed.is_expired_deferral,
     };
     fail::record_run(c, route, &failed).await
 }

@@ -50,11 +50,11 @@ async fn put_off(
     deferral: &Deferral<'_>,
 ) -> Result<Deferred, Error> {
     let (route, envelope) = (deferral.route, deferral.envelope);
-    let age = retries::put_off_for(c, event, deferral).await?;
-    let Some(after) = deferral.wait(age) else {
+    let before = retries::put_off_for(c, event, deferral).await?;
+    let Some(written) = deferral.written_after(before) else {
         return Ok(Deferred::Expired);
     };
-    retries::put_off(c, event, deferral, after).await?;
+    retries::put_off(c, event, deferral, written).await?;
     receipts::update_outcome(c, route, &[event], StoredOutcome::Retrying).await?;
     let receipt = receipts::OutcomeRow {
         event,

@@ -96,6 +96,7 @@ async fn record_consequences(
         error: &failure.error,
         took: failure.took,
         then,
+        is_expired_deferral: failure.is_expired_deferral,
     };
     record_run(c, route, &failed).await?;
     Ok(Recorded::Recorded)
@@ -110,6 +111,7 @@ pub(crate) struct FailedRun<'a> {
     pub error: &'a str,
     pub took: Duration,
     pub then: Then,
+    pub is_expired_deferral: bool,
 }
 
 /// Writes the row of a failed attempt, and the retry or dead letter that follows from it.
@@ -124,7 +126,8 @@ pub(crate) async fn record_run(
     match failed.then {
         Then::Retry { after } => {
             let next = (attempt.saturating_add(1), failed.attempts_before);
-            retries::put(c, route, event, next, after).await
+            let waits = (after, failed.is_expired_deferral);
+            retries::put(c, route, event, next, waits).await
         }
         Then::Dead { reason } => {
             retries::delete(c, route, &[event]).await?;

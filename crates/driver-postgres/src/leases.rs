@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{ClaimState, DeferReason, Leases, TargetName, WaitingAttempt};
+use hookbox_driver::{ClaimState, DeferReason, DeferralWrite, Leases, TargetName, WaitingAttempt};
 use hookbox_event::{EventNumber, RouteName, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, integer, numbers};
 use crate::ends::{DoneEnd, EndColumns};
-use crate::retries::{DELAY_MAX, is_leased, is_put_off};
+use crate::retries::{DELAY_MAX, is_leased, is_put_off, reason_and_age};
 
 /// What the store knows about an event that waits for an attempt.
 pub(crate) struct StoredLease {
@@ -50,9 +50,6 @@ pub(crate) async fn stored(
 }
 
 fn stored_lease(row: &PgRow) -> Result<StoredLease, Error> {
-    let reason: Option<&str> = row.try_get("reason")?;
-    let age: Option<f64> = row.try_get("age")?;
-    let age = age.map(|age| Duration::try_from_secs_f64(age).unwrap_or_default());
     Ok(StoredLease {
         event: row.number("event")?,
         waiting: WaitingAttempt {
@@ -65,7 +62,7 @@ fn stored_lease(row: &PgRow) -> Result<StoredLease, Error> {
             without_outcome: row.attempt("leases")?,
             last_done: row.attempt("last_done")?,
         },
-        deferred: reason.and_then(DeferReason::parse).zip(age),
+        deferred: reason_and_age(row)?,
     })
 }
 
@@ -152,7 +149,8 @@ pub(crate) async fn give(
 
 /// Makes leased events wait for their attempts until the time `length` has passed after the
 /// beginning of the transaction. An attempt that was already deferred keeps the reason and the
-/// start of its deferral, so that the deferral continues if the call meets the same fault again.
+/// start of its deferral, so that the deferral continues if the call meets the same fault again. An
+/// attempt takes over the deferral with which the attempt before has expired.
 pub(crate) async fn put(
     c: &mut PgConnection,
     route: &RouteName,
@@ -181,11 +179,11 @@ pub(crate) async fn put(
              not_before = excluded.not_before, queued_at = null,
              deferred_attempt = excluded.attempt,
              deferred_reason = case
-                 when retries.deferred_attempt = excluded.attempt
+                 when retries.deferred_attempt in (excluded.attempt, excluded.attempt - 1)
                       and retries.deferred_since is not null
                  then retries.deferred_reason else excluded.deferred_reason end,
              deferred_since = case
-                 when retries.deferred_attempt = excluded.attempt
+                 when retries.deferred_attempt in (excluded.attempt, excluded.attempt - 1)
                       and retries.deferred_since is not null
                  then retries.deferred_since else excluded.deferred_since end,
              target = excluded.target, leased_at = excluded.leased_at,
@@ -238,39 +236,33 @@ pub(crate) async fn end_done(
     Ok(())
 }
 
-/// An event whose call has failed for a reason outside of the event.
-pub(crate) struct DeferredCall {
-    pub event: EventNumber,
-    pub reason: DeferReason,
-    pub after: Duration,
-}
-
 /// Ends the leases of calls that are deferred. Each event waits for the same attempt again.
 pub(crate) async fn end_deferred(
     c: &mut PgConnection,
     route: &RouteName,
-    deferred: &[DeferredCall],
+    deferred: &[(EventNumber, DeferralWrite)],
 ) -> Result<(), Error> {
-    let events: Vec<i64> = deferred.iter().map(|one| one.event.as_i64()).collect();
-    let reasons: Vec<&str> = deferred.iter().map(|one| one.reason.as_str()).collect();
-    let waits = deferred.iter().map(|one| one.after.min(DELAY_MAX));
+    let events: Vec<i64> = deferred.iter().map(|(event, _)| event.as_i64()).collect();
+    let reasons: Vec<&str> = deferred.iter().map(|(_, it)| it.reason.as_str()).collect();
+    let waits = deferred.iter().map(|(_, it)| it.after.min(DELAY_MAX));
     let waits: Vec<f64> = waits.map(|wait| wait.as_secs_f64()).collect();
+    let are_continued: Vec<bool> = deferred.iter().map(|(_, it)| it.is_continued).collect();
     sqlx::query(
         "update retries
          set not_before = now() + make_interval(secs => ends.wait), queued_at = null,
              deferred_attempt = retries.attempt, deferred_reason = ends.reason,
-             deferred_since = case
-                 when retries.deferred_attempt = retries.attempt
-                      and retries.deferred_reason = ends.reason
-                 then retries.deferred_since else now() end,
+             deferred_since = case when ends.is_continued then retries.deferred_since
+                                   else now() end,
              target = null, leased_at = null, leased_attempt = null, leases = null
-         from unnest($2::bigint[], $3::text[], $4::float8[]) as ends (event, reason, wait)
+         from unnest($2::bigint[], $3::text[], $4::float8[], $5::bool[])
+             as ends (event, reason, wait, is_continued)
          where retries.event = ends.event and retries.route = $1",
     )
     .bind(route.as_str())
     .bind(events)
     .bind(reasons)
     .bind(waits)
+    .bind(are_continued)
     .execute(c)
     .await?;
     Ok(())

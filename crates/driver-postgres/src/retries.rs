@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use hookbox_driver::{
-    DeferReason, Deferral, DeferredSince, DueRetry, RetryRow, TargetName, WaitingAttempt,
+    DeferReason, Deferral, DeferralWrite, DeferredSince, DueRetry, RetryRow, TargetName,
+    WaitingAttempt,
 };
 use hookbox_event::{Envelope, EventNumber, InstanceId, ReceiptId, Redo, RouteName};
 use sqlx::postgres::PgRow;
@@ -95,13 +96,14 @@ pub(crate) async fn waiting(
 }
 
 /// Makes an event wait for an attempt, which is due when the time `after` has passed by the
-/// server's clock. A waiting attempt that the event already has is replaced.
+/// server's clock. A waiting attempt that the event already has is replaced. If `is_deferral_kept`,
+/// the reason and the start of its deferral are kept as those of the attempt before.
 pub(crate) async fn put(
     c: &mut PgConnection,
     route: &RouteName,
     event: EventNumber,
     (attempt, attempts_before): (u32, u32),
-    after: Duration,
+    (after, is_deferral_kept): (Duration, bool),
 ) -> Result<(), Error> {
     sqlx::query(
         "insert into retries (route, event, attempt, attempts_before, not_before)
@@ -109,7 +111,9 @@ pub(crate) async fn put(
          on conflict (event, route) do update
          set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
              not_before = excluded.not_before, queued_at = null,
-             deferred_attempt = null, deferred_reason = null, deferred_since = null,
+             deferred_attempt = case when $6 then excluded.attempt - 1 end,
+             deferred_reason = case when $6 then retries.deferred_reason end,
+             deferred_since = case when $6 then retries.deferred_since end,
              target = null, leased_at = null, leased_attempt = null, leases = null",
     )
     .bind(route.as_str())
@@ -117,32 +121,40 @@ pub(crate) async fn put(
     .bind(integer(attempt))
     .bind(integer(attempts_before))
     .bind(after.min(DELAY_MAX).as_secs_f64())
+    .bind(is_deferral_kept)
     .execute(c)
     .await?;
     Ok(())
 }
 
-/// Returns for how long the event has been deferred already, for the same reason as in `deferral`.
-/// The time counts from the first deferral for this reason after the most recent attempt. `None`
-/// when the event is not deferred for this reason.
+/// Returns why the event is deferred already, and for how long: for this attempt, or for the
+/// attempt before if that one counts because its deferral had expired.
 pub(crate) async fn put_off_for(
     c: &mut PgConnection,
     event: EventNumber,
     deferral: &Deferral<'_>,
-) -> Result<Option<Duration>, Error> {
-    let seconds: Option<f64> = sqlx::query_scalar(
-        "select extract(epoch from now() - deferred_since)::float8 from retries
-         where route = $1 and event = $2 and deferred_attempt = attempt and attempt = $3
-           and deferred_reason = $4",
+) -> Result<Option<(DeferReason, Duration)>, Error> {
+    let row = sqlx::query(
+        "select deferred_reason as reason,
+                extract(epoch from now() - deferred_since)::float8 as age
+         from retries
+         where route = $1 and event = $2 and attempt = $3
+           and deferred_attempt in (attempt, attempt - 1)",
     )
     .bind(deferral.route.as_str())
     .bind(event.as_i64())
     .bind(integer(deferral.attempt))
-    .bind(deferral.reason.as_str())
     .fetch_optional(c)
-    .await?
-    .flatten();
-    Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()))
+    .await?;
+    row.as_ref().map_or(Ok(None), reason_and_age)
+}
+
+/// Returns the reason and the age of a deferral, from the columns `reason` and `age`.
+pub(crate) fn reason_and_age(row: &PgRow) -> Result<Option<(DeferReason, Duration)>, Error> {
+    let reason: Option<&str> = row.try_get("reason")?;
+    let age: Option<f64> = row.try_get("age")?;
+    let age = age.map(|age| Duration::try_from_secs_f64(age).unwrap_or_default());
+    Ok(reason.and_then(DeferReason::parse).zip(age))
 }
 
 /// Defers an event. The attempt was not made, so the event still waits for the same attempt, and
@@ -151,7 +163,7 @@ pub(crate) async fn put_off(
     c: &mut PgConnection,
     event: EventNumber,
     deferral: &Deferral<'_>,
-    after: Duration,
+    written: DeferralWrite,
 ) -> Result<(), Error> {
     sqlx::query(
         "insert into retries (route, event, attempt, attempts_before, not_before,
@@ -162,18 +174,17 @@ pub(crate) async fn put_off(
              not_before = excluded.not_before, queued_at = null,
              deferred_attempt = excluded.attempt,
              deferred_reason = excluded.deferred_reason,
-             deferred_since = case
-                 when retries.deferred_attempt = excluded.attempt
-                      and retries.deferred_reason = excluded.deferred_reason
-                 then retries.deferred_since else excluded.deferred_since end,
+             deferred_since = case when $7 then retries.deferred_since
+                                   else excluded.deferred_since end,
              target = null, leased_at = null",
     )
     .bind(deferral.route.as_str())
     .bind(event.as_i64())
     .bind(integer(deferral.attempt))
     .bind(integer(deferral.attempts_before))
-    .bind(after.min(DELAY_MAX).as_secs_f64())
-    .bind(deferral.reason.as_str())
+    .bind(written.after.min(DELAY_MAX).as_secs_f64())
+    .bind(written.reason.as_str())
+    .bind(written.is_continued)
     .execute(c)
     .await?;
     Ok(())

@@ -4,15 +4,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{
-    BreakerState, CallChanges, CallEnd, CallFailure, CallRecorded, CallState, ClaimState, DoneCall,
-    EndOutcome, KeyState, Leases, StoredCall, StoredOutcome, TargetName, TargetState,
+    BreakerState, CallChanges, CallEnd, CallRecorded, CallState, ClaimState, DoneCall, EndOutcome,
+    FailedEnd, KeyState, Leases, StoredCall, StoredOutcome, TargetName, TargetState,
 };
 use hookbox_event::{EventId, EventNumber, KeyDigest, RouteName, Timestamp};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::claim_states::StoredClaim;
 use crate::ends::{self, NewEnd};
-use crate::leases::{DeferredCall, StoredLease};
+use crate::leases::StoredLease;
 use crate::{
     attempts, claim_states, claims, fail, leases, moment, newest, receipts, retries, targets,
 };
@@ -41,8 +41,8 @@ pub(crate) async fn end_calls(
     let is_closed = stored.target.breaker(stored.now) == BreakerState::Closed;
     let changes = CallChanges::of(ends, is_closed, |end| stored.call(end));
     write(connection, route, &changes).await?;
-    for (event, end, failure) in &changes.failed {
-        write_failure(connection, route, *event, end, failure).await?;
+    for failed in &changes.failed {
+        write_failure(connection, route, failed).await?;
     }
     let (answers, error) = (&changes.answers, changes.target_error);
     let mut state = stored.target;
@@ -145,14 +145,7 @@ async fn write(
     newest::raise(connection, route, &changes.versions.raised(), now).await?;
     newest::free(connection, route, changes.versions.freed()).await?;
     if !changes.deferred.is_empty() {
-        let deferred = changes.deferred.iter();
-        let deferred = deferred.map(|(event, reason, after)| DeferredCall {
-            event: *event,
-            reason: *reason,
-            not_before: moment::in_(*after),
-        });
-        let deferred: Vec<DeferredCall> = deferred.collect();
-        leases::end_deferred(connection, route, &deferred, now).await?;
+        leases::end_deferred(connection, route, &changes.deferred, now).await?;
     }
     Ok(())
 }
@@ -161,10 +154,9 @@ async fn write(
 async fn write_failure(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    event: EventNumber,
-    end: &CallEnd,
-    failure: &CallFailure,
+    failed: &FailedEnd<'_>,
 ) -> sqlx::Result<()> {
+    let (event, end, failure) = (failed.event, failed.end, failed.failure);
     let (then, now) = (failure.then, moment::now());
     claims::put(connection, route, event, then.state(), end.attempt, now).await?;
     receipts::update_outcome(connection, route, &[event], then.outcome(), now).await?;
@@ -176,6 +168,7 @@ async fn write_failure(
         error: &failure.error,
         took: end.took,
         then,
+        is_expired_deferral: failed.is_expired_deferral,
     };
     fail::record_run(connection, route, &failed, now).await
 }

@@ -21,11 +21,11 @@ pub(crate) async fn defer(
     if !deferral.may_wait(StoredClaim::state(known, envelope)) {
         return Ok(Deferred::Superseded);
     }
-    let age = match known {
+    let before = match known {
         Some(known) => retries::put_off_for(connection, known.number, deferral).await?,
         None => None,
     };
-    let Some(after) = deferral.wait(age) else {
+    let Some(written) = deferral.written_after(before) else {
         return Ok(Deferred::Expired);
     };
     let now = moment::now();
@@ -40,6 +40,6 @@ pub(crate) async fn defer(
     };
     receipts::insert(connection, route, &[waits], now).await?;
     receipts::update_outcome(connection, route, &[event], StoredOutcome::Retrying, now).await?;
-    retries::put_off(connection, event, deferral, moment::in_(after), now).await?;
+    retries::put_off(connection, event, deferral, written, now).await?;
     Ok(Deferred::Recorded)
 }

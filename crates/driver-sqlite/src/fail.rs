@@ -59,6 +59,7 @@ async fn record(
         error: &failure.error,
         took: failure.took,
         then,
+        is_expired_deferral: failure.is_expired_deferral,
     };
     record_run(connection, route, &failed, now).await
 }
@@ -72,6 +73,7 @@ pub(crate) struct FailedRun<'a> {
     pub(crate) error: &'a str,
     pub(crate) took: Duration,
     pub(crate) then: Then,
+    pub(crate) is_expired_deferral: bool,
 }
 
 /// Stores bytes that are not an envelope as a dead letter; see
@@ -118,6 +120,7 @@ pub(crate) async fn record_run(
                 attempt: attempt.saturating_add(1),
                 attempts_before: failed.attempts_before,
                 not_before: moment::in_(after),
+                is_deferral_kept: failed.is_expired_deferral,
             };
             retries::put(connection, &waiting).await
         }

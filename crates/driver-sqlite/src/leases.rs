@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{ClaimState, DeferReason, Leases, TargetName, WaitingAttempt};
+use hookbox_driver::{ClaimState, DeferReason, DeferralWrite, Leases, TargetName, WaitingAttempt};
 use hookbox_event::{EventNumber, RouteName};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::column::{Columns, json_list, numbers};
-use crate::retries::is_leased;
+use crate::moment;
+use crate::retries::{is_leased, reason_and_age};
 
 /// What the store knows about an event that waits for an attempt.
 pub(crate) struct StoredLease {
@@ -52,10 +53,6 @@ pub(crate) async fn stored(
 }
 
 fn stored_lease(row: &SqliteRow, now: i64) -> sqlx::Result<StoredLease> {
-    let reason: Option<&str> = row.try_get("reason")?;
-    let since: Option<i64> = row.try_get("deferred_since")?;
-    let age = |since: i64| u64::try_from(now.saturating_sub(since)).unwrap_or(0);
-    let age = since.map(|since| Duration::from_micros(age(since)));
     Ok(StoredLease {
         event: row.event_number("event")?,
         waiting: WaitingAttempt {
@@ -68,7 +65,7 @@ fn stored_lease(row: &SqliteRow, now: i64) -> sqlx::Result<StoredLease> {
             without_outcome: row.attempt("leases")?,
             last_done: row.attempt("last_done")?,
         },
-        deferred: reason.and_then(DeferReason::parse).zip(age),
+        deferred: reason_and_age(row, now)?,
     })
 }
 
@@ -138,7 +135,8 @@ pub(crate) async fn give(
 
 /// Makes leased events wait for their attempts until `not_before`. An attempt that was already
 /// deferred keeps the reason and the start of its deferral, so that the deferral continues if the
-/// call meets the same fault again.
+/// call meets the same fault again. An attempt takes over the deferral with which the attempt
+/// before has expired.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -164,11 +162,11 @@ pub(crate) async fn put(
              not_before = excluded.not_before, queued_at = null,
              deferred_attempt = excluded.attempt,
              deferred_reason = case
-                 when retries.deferred_attempt = excluded.attempt
+                 when retries.deferred_attempt in (excluded.attempt, excluded.attempt - 1)
                       and retries.deferred_since is not null
                  then retries.deferred_reason else excluded.deferred_reason end,
              deferred_since = case
-                 when retries.deferred_attempt = excluded.attempt
+                 when retries.deferred_attempt in (excluded.attempt, excluded.attempt - 1)
                       and retries.deferred_since is not null
                  then retries.deferred_since else excluded.deferred_since end,
              target = excluded.target, leased_at = excluded.leased_at,
@@ -212,24 +210,16 @@ pub(crate) async fn end_done(
     Ok(())
 }
 
-/// An event whose call has failed for a reason outside of the event.
-pub(crate) struct DeferredCall {
-    pub(crate) event: EventNumber,
-    pub(crate) reason: DeferReason,
-    pub(crate) not_before: i64,
-}
-
 /// The statement of [`end_deferred`].
 pub(crate) const END_DEFERRED: &str = "with ends as (
-         select value ->> 0 as event, value ->> 1 as reason, value ->> 2 as not_before
+         select value ->> 0 as event, value ->> 1 as reason, value ->> 2 as not_before,
+                value ->> 3 as is_continued
          from json_each(?2))
      update retries
      set not_before = ends.not_before, queued_at = null,
          deferred_attempt = retries.attempt, deferred_reason = ends.reason,
-         deferred_since = case
-             when retries.deferred_attempt = retries.attempt
-                  and retries.deferred_reason = ends.reason
-             then retries.deferred_since else ?3 end,
+         deferred_since = case when ends.is_continued then retries.deferred_since
+                               else ?3 end,
          target = null, leased_at = null, leased_attempt = null, leases = null
      from ends
      where retries.event = ends.event and retries.route = ?1";
@@ -238,12 +228,16 @@ pub(crate) const END_DEFERRED: &str = "with ends as (
 pub(crate) async fn end_deferred(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    deferred: &[DeferredCall],
+    deferred: &[(EventNumber, DeferralWrite)],
     now: i64,
 ) -> sqlx::Result<()> {
-    let list = deferred.iter().map(|one| {
-        let (event, reason) = (one.event.as_i64(), one.reason.as_str());
-        format!("[{event},\"{reason}\",{}]", one.not_before)
+    let list = deferred.iter().map(|(event, written)| {
+        let (event, reason) = (event.as_i64(), written.reason.as_str());
+        let not_before = moment::in_(written.after);
+        format!(
+            "[{event},\"{reason}\",{not_before},{}]",
+            written.is_continued
+        )
     });
     sqlx::query(END_DEFERRED)
         .bind(route.as_str())

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use hookbox_driver::{Deferral, DeferredSince, DueRetry, RetryRow, TargetName};
+use hookbox_driver::{
+    DeferReason, Deferral, DeferralWrite, DeferredSince, DueRetry, RetryRow, TargetName,
+};
 use hookbox_event::{Envelope, EventNumber, Redo, RouteName};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -44,9 +46,12 @@ pub(crate) struct NewRetry<'a> {
     pub(crate) attempt: u32,
     pub(crate) attempts_before: u32,
     pub(crate) not_before: i64,
+    pub(crate) is_deferral_kept: bool,
 }
 
-/// Makes an event wait for an attempt. A waiting attempt that the event already has is replaced.
+/// Makes an event wait for an attempt. A waiting attempt that the event already has is replaced. If
+/// `is_deferral_kept`, the reason and the start of its deferral are kept as those of the attempt
+/// before.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
     waiting: &NewRetry<'_>,
@@ -57,7 +62,9 @@ pub(crate) async fn put(
          on conflict (event, route) do update
          set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
              not_before = excluded.not_before, queued_at = null,
-             deferred_attempt = null, deferred_reason = null, deferred_since = null,
+             deferred_attempt = case when ?6 then excluded.attempt - 1 end,
+             deferred_reason = case when ?6 then retries.deferred_reason end,
+             deferred_since = case when ?6 then retries.deferred_since end,
              target = null, leased_at = null, leased_attempt = null, leases = null",
     )
     .bind(waiting.route.as_str())
@@ -65,43 +72,51 @@ pub(crate) async fn put(
     .bind(waiting.attempt)
     .bind(waiting.attempts_before)
     .bind(waiting.not_before)
+    .bind(waiting.is_deferral_kept)
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Returns for how long the event has been deferred already, for the same reason as in `deferral`.
-/// The time counts from the first deferral for this reason after the most recent attempt. `None`
-/// when the event is not deferred for this reason.
+/// Returns why the event is deferred already, and for how long: for this attempt, or for the
+/// attempt before if that one counts because its deferral had expired.
 pub(crate) async fn put_off_for(
     connection: &mut SqliteConnection,
     event: EventNumber,
     deferral: &Deferral<'_>,
-) -> sqlx::Result<Option<Duration>> {
-    let since: Option<i64> = sqlx::query_scalar(
-        "select deferred_since from retries
-         where route = ?1 and event = ?2 and deferred_attempt = attempt and attempt = ?3
-           and deferred_reason = ?4",
+) -> sqlx::Result<Option<(DeferReason, Duration)>> {
+    let row = sqlx::query(
+        "select deferred_reason as reason, deferred_since from retries
+         where route = ?1 and event = ?2 and attempt = ?3
+           and deferred_attempt in (attempt, attempt - 1)",
     )
     .bind(deferral.route.as_str())
     .bind(event.as_i64())
     .bind(deferral.attempt)
-    .bind(deferral.reason.as_str())
     .fetch_optional(connection)
-    .await?
-    .flatten();
-    let age = |since: i64| u64::try_from(moment::now().saturating_sub(since)).unwrap_or(0);
-    Ok(since.map(|since| Duration::from_micros(age(since))))
+    .await?;
+    row.map_or(Ok(None), |row| reason_and_age(&row, moment::now()))
 }
 
-/// Defers an event: the attempt that was claimed and not made waits until `not_before`. The start
-/// of the deferral is kept when the event was already deferred for the same reason. Leases of this
-/// attempt stay counted.
+/// Returns the reason and the age of a deferral, from the columns `reason` and `deferred_since`.
+pub(crate) fn reason_and_age(
+    row: &SqliteRow,
+    now: i64,
+) -> sqlx::Result<Option<(DeferReason, Duration)>> {
+    let reason: Option<&str> = row.try_get("reason")?;
+    let since: Option<i64> = row.try_get("deferred_since")?;
+    let age = |since: i64| u64::try_from(now.saturating_sub(since)).unwrap_or(0);
+    let age = since.map(|since| Duration::from_micros(age(since)));
+    Ok(reason.and_then(DeferReason::parse).zip(age))
+}
+
+/// Defers an event. The attempt was not made, so the event still waits for the same attempt, and
+/// leases of this attempt stay counted.
 pub(crate) async fn put_off(
     connection: &mut SqliteConnection,
     event: EventNumber,
     deferral: &Deferral<'_>,
-    not_before: i64,
+    written: DeferralWrite,
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
@@ -112,19 +127,18 @@ pub(crate) async fn put_off(
          set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
              not_before = excluded.not_before, queued_at = null,
              deferred_attempt = excluded.attempt, deferred_reason = excluded.deferred_reason,
-             deferred_since = case
-                 when retries.deferred_attempt = excluded.attempt
-                      and retries.deferred_reason = excluded.deferred_reason
-                 then retries.deferred_since else excluded.deferred_since end,
+             deferred_since = case when ?8 then retries.deferred_since
+                                   else excluded.deferred_since end,
              target = null, leased_at = null",
     )
     .bind(deferral.route.as_str())
     .bind(event.as_i64())
     .bind(deferral.attempt)
     .bind(deferral.attempts_before)
-    .bind(not_before)
-    .bind(deferral.reason.as_str())
+    .bind(moment::in_(written.after))
+    .bind(written.reason.as_str())
     .bind(now)
+    .bind(written.is_continued)
     .execute(connection)
     .await?;
     Ok(())

@@ -313,6 +313,7 @@ async fn fail(store: &Sqlite, envelope: &Envelope, attempt: u32, then: Then) -> 
         error: format!("attempt {attempt} went wrong\nwith details"),
         took: Duration::from_millis(12),
         then,
+        is_expired_deferral: false,
     };
     store.fail(&failure).await.unwrap()
 }

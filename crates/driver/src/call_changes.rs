@@ -5,8 +5,8 @@ use std::time::Duration;
 use hookbox_event::EventNumber;
 
 use crate::{
-    CallEnd, CallFailure, CallRecorded, CallState, CallWrite, DeferReason, KeyState, TargetAnswer,
-    VersionChanges, frees_key, round_after,
+    CallEnd, CallFailure, CallRecorded, CallState, CallWrite, DeferReason, DeferralWrite, KeyState,
+    TargetAnswer, VersionChanges, frees_key, round_after,
 };
 
 /// What a store has recorded about the event that a call was made for.
@@ -16,7 +16,7 @@ pub struct StoredCall<'s> {
     pub event: EventNumber,
     /// The state of the event on the route.
     pub state: CallState,
-    /// Why the attempt is deferred, and how long ago the deferral began; `None` if it is not
+    /// Why the attempt is deferred, and how long ago the deferral started; `None` if it is not
     /// deferred.
     pub deferred: Option<(DeferReason, Duration)>,
     /// What the store knows of the event's key, on a route that applies only the newest event of
@@ -37,6 +37,20 @@ pub struct DoneCall {
     pub took: Duration,
 }
 
+/// The end of a call that is recorded as a failed attempt.
+#[derive(Debug, Clone, Copy)]
+pub struct FailedEnd<'a> {
+    /// The number of the event.
+    pub event: EventNumber,
+    /// The end of the call.
+    pub end: &'a CallEnd,
+    /// The failure that is recorded. For an expired deferral, this is
+    /// [`crate::CallDeferral::expired`].
+    pub failure: &'a CallFailure,
+    /// See [`crate::Failure::is_expired_deferral`].
+    pub is_expired_deferral: bool,
+}
+
 /// The changes that follow from the ends of some calls of one route.
 #[derive(Debug, Default)]
 pub struct CallChanges<'a> {
@@ -44,11 +58,10 @@ pub struct CallChanges<'a> {
     pub recorded: Vec<CallRecorded>,
     /// The events that become done.
     pub done: Vec<DoneCall>,
-    /// The calls that have failed: the number of the event, the end of the call, and the failure
-    /// that is recorded. For an expired deferral, this failure is [`crate::CallDeferral::expired`].
-    pub failed: Vec<(EventNumber, &'a CallEnd, &'a CallFailure)>,
-    /// The events that are deferred, each with the reason and the time for which the event waits.
-    pub deferred: Vec<(EventNumber, DeferReason, Duration)>,
+    /// The calls that have failed.
+    pub failed: Vec<FailedEnd<'a>>,
+    /// The events that are deferred, each with what is written of its deferral.
+    pub deferred: Vec<(EventNumber, DeferralWrite)>,
     /// The changes to the keys of the events.
     pub versions: VersionChanges<'a>,
     /// What the calls show about their target, each with the number of its event. An end that is
@@ -79,6 +92,12 @@ impl<'a> CallChanges<'a> {
 
     fn add(&mut self, end: &'a CallEnd, stored: &StoredCall<'_>, is_closed: bool) {
         let event = stored.event;
+        let failed = |failure, is_expired_deferral| FailedEnd {
+            event,
+            end,
+            failure,
+            is_expired_deferral,
+        };
         let written = end.written_on(stored.state, stored.deferred, is_closed);
         let recorded = written.recorded();
         self.recorded.push(recorded);
@@ -93,8 +112,9 @@ impl<'a> CallChanges<'a> {
                 round: round_after(end.attempts_before),
                 took: end.took,
             }),
-            CallWrite::Failed(failure) => self.failed.push((event, end, failure)),
-            CallWrite::Deferred { reason, after } => self.deferred.push((event, reason, after)),
+            CallWrite::Failed(failure) => self.failed.push(failed(failure, false)),
+            CallWrite::Expired(failure) => self.failed.push(failed(failure, true)),
+            CallWrite::Deferred(written) => self.deferred.push((event, written)),
             CallWrite::Nothing => {}
         }
         if let Some(version) = &end.version {
@@ -239,14 +259,22 @@ mod tests {
         };
         assert_eq!(changes.done, [done(1, 3, 1), done(2, 4, 2)]);
         let failed = changes.failed.iter();
-        let failed = failed.map(|(event, end, failure)| (*event, end.event, &*failure.error));
+        let failed = failed.map(|it| {
+            let error = &*it.failure.error;
+            (it.event, it.end.event, error, it.is_expired_deferral)
+        });
         let failed: Vec<_> = failed.collect();
         let expect = [
-            (number(3), ends[2].event, "500"),
-            (number(6), ends[5].event, "expired"),
+            (number(3), ends[2].event, "500", false),
+            (number(6), ends[5].event, "expired", true),
         ];
         assert_eq!(failed, expect);
-        assert_eq!(changes.deferred, [(number(5), FAULT, 7 * SECOND)]);
+        let written = DeferralWrite {
+            reason: FAULT,
+            is_continued: true,
+            after: 7 * SECOND,
+        };
+        assert_eq!(changes.deferred, [(number(5), written)]);
         let answered = |event| (number(event), TargetAnswer::Answered);
         assert_eq!(changes.answers, [1, 2, 3, 5, 6].map(answered));
         assert_eq!(changes.target_error, Some("no name"));

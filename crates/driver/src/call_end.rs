@@ -9,8 +9,8 @@ use std::time::Duration;
 use hookbox_event::{EventId, EventNumber};
 
 use crate::{
-    ClaimState, DeferReason, FailureClass, Leases, TargetAnswer, Then, VersionedEvent,
-    WaitingAttempt,
+    ClaimState, DeferReason, DeferralWrite, FailureClass, Leases, TargetAnswer, Then,
+    VersionedEvent, WaitingAttempt,
 };
 
 /// The end of one external call, as a store records it.
@@ -71,8 +71,8 @@ pub struct CallDeferral {
     pub least: Duration,
     /// The longest time that the event waits.
     pub most: Duration,
-    /// The greatest age of the deferral, counted from the first deferral for the same reason. It
-    /// applies only while the breaker of the target is closed. Then the target answers calls for
+    /// The greatest age of the deferral, counted from its start; see [`DeferReason::continuing`].
+    /// It applies only while the breaker of the target is closed. Then the target answers calls for
     /// other events, so this event is the cause.
     pub age_max: Duration,
     /// The failure that is recorded instead of a deferral that has reached its greatest age.
@@ -132,13 +132,11 @@ pub enum CallWrite<'a> {
     },
     /// The attempt of the call has failed.
     Failed(&'a CallFailure),
+    /// The attempt of the call counts as failed, because its deferral has reached its greatest age.
+    /// See [`crate::Failure::is_expired_deferral`].
+    Expired(&'a CallFailure),
     /// The event waits, and then the same attempt is made.
-    Deferred {
-        /// The reason for the wait.
-        reason: DeferReason,
-        /// How long the event waits from now on, by the store's clock.
-        after: Duration,
-    },
+    Deferred(DeferralWrite),
     /// Nothing is changed.
     Nothing,
 }
@@ -151,8 +149,8 @@ impl CallEnd {
     }
 
     /// Returns what a store writes to record this end. `deferred` says why the attempt was deferred
-    /// before, and how long ago the deferral began; `None` if it was not deferred. `is_closed` says
-    /// whether the breaker of the target is closed.
+    /// before, and how long ago the deferral started; `None` if it was not deferred. `is_closed`
+    /// says whether the breaker of the target is closed.
     pub fn written_on(
         &self,
         stored: CallState,
@@ -163,11 +161,9 @@ impl CallEnd {
             (CallEffect::Done { attempt }, _) => CallWrite::Done { attempt },
             (CallEffect::Recorded, CallResult::Failed(failure)) => CallWrite::Failed(failure),
             (CallEffect::Recorded, CallResult::Deferred(deferral)) => {
-                let reason = deferral.reason;
-                let same = deferred.filter(|(of, _)| *of == reason);
-                match deferral.wait(same.map(|(_, age)| age), is_closed) {
-                    Some(after) => CallWrite::Deferred { reason, after },
-                    None => CallWrite::Failed(&deferral.expired),
+                match deferral.written_after(deferred, is_closed) {
+                    Some(written) => CallWrite::Deferred(written),
+                    None => CallWrite::Expired(&deferral.expired),
                 }
             }
             (CallEffect::Recorded, CallResult::Done) | (CallEffect::Nothing, _) => {
@@ -224,177 +220,27 @@ impl CallWrite<'_> {
     pub fn recorded(self) -> CallRecorded {
         match self {
             CallWrite::Done { attempt } => CallRecorded::Done { attempt },
-            CallWrite::Failed(failure) => CallRecorded::Failed(failure.then),
-            CallWrite::Deferred { .. } => CallRecorded::Deferred,
+            CallWrite::Failed(failure) | CallWrite::Expired(failure) => {
+                CallRecorded::Failed(failure.then)
+            }
+            CallWrite::Deferred(_) => CallRecorded::Deferred,
             CallWrite::Nothing => CallRecorded::Superseded,
         }
     }
 }
 
 impl CallDeferral {
-    /// Returns how long the event waits if it has been deferred for `age`, as
-    /// [`crate::Deferral::wait`] does; `None` from `age_max` on, if the breaker is closed.
-    pub fn wait(&self, age: Option<Duration>, is_closed: bool) -> Option<Duration> {
-        if is_closed && age >= Some(self.age_max) {
-            return None;
-        }
-        let age = age.unwrap_or_default();
-        Some(age.clamp(self.least, self.most.max(self.least)))
+    /// Returns what a store writes to defer the event, as [`crate::Deferral::written_after`] does.
+    /// The deferral reaches its greatest age only if the breaker is closed.
+    pub fn written_after(
+        &self,
+        before: Option<(DeferReason, Duration)>,
+        is_closed: bool,
+    ) -> Option<DeferralWrite> {
+        let age_max = is_closed.then_some(self.age_max);
+        DeferralWrite::after(before, self.reason, (self.least, self.most), age_max)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::DeadReason;
-    use ClaimState::{Dead, Done, Retrying, Running, Stale};
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn failure() -> CallFailure {
-        CallFailure {
-            class: FailureClass::Transient,
-            error: "500".to_owned(),
-            then: Then::Dead {
-                reason: DeadReason::Exhausted,
-            },
-        }
-    }
-
-    fn deferral() -> CallDeferral {
-        CallDeferral {
-            reason: DeferReason::TargetFault,
-            least: SECOND,
-            most: 60 * SECOND,
-            age_max: 120 * SECOND,
-            expired: failure(),
-        }
-    }
-
-    /// Returns the end of a call for attempt 3. The round began after attempt 1.
-    fn end(epoch: u32, result: CallResult) -> CallEnd {
-        CallEnd {
-            event: EventId::from_bytes([1; 16]),
-            number: EventNumber::from_i64(1),
-            attempt: 3,
-            attempts_before: 1,
-            epoch,
-            took: SECOND,
-            result,
-            answer: TargetAnswer::Answered,
-            target_error: None,
-            version: None,
-        }
-    }
-
-    fn state(claim: Option<ClaimState>, waiting: Option<(u32, u32)>, epoch: u32) -> CallState {
-        CallState {
-            claim,
-            waiting: waiting.map(|(attempt, attempts_before)| WaitingAttempt {
-                attempt,
-                attempts_before,
-                is_put_off: true,
-            }),
-            leases: Leases {
-                epoch,
-                without_outcome: 1,
-                last_done: 0,
-            },
-        }
-    }
-
-    #[test]
-    fn a_success_ends_the_event_once_in_its_round() {
-        use CallEffect::Nothing;
-        let done = |attempt| CallEffect::Done { attempt };
-        for (epoch, stored, expect) in [
-            (5, state(Some(Retrying), Some((3, 1)), 5), done(3)),
-            // A late success of an older call, while a newer one runs.
-            (4, state(Some(Retrying), Some((3, 1)), 5), done(3)),
-            // The newer call has failed, and the event waits for the next attempt.
-            (4, state(Some(Retrying), Some((4, 1)), 5), done(4)),
-            // The event was replayed after this call.
-            (4, state(Some(Retrying), Some((4, 3)), 5), Nothing),
-            (5, state(Some(Done), None, 5), Nothing),
-            (5, state(Some(Dead), None, 5), Nothing),
-            (5, state(Some(Stale), None, 5), Nothing),
-            (5, state(Some(Running), None, 5), Nothing),
-            (5, state(None, None, 0), Nothing),
-        ] {
-            let effect = end(epoch, CallResult::Done).effect_on(stored);
-            assert_eq!(effect, expect, "epoch {epoch} on {stored:?}");
-        }
-    }
-
-    #[test]
-    fn only_the_newest_call_records_its_failure() {
-        use CallEffect::{Nothing, Recorded};
-        use CallResult::{Deferred, Failed};
-        for (epoch, stored, expect) in [
-            (5, state(Some(Retrying), Some((3, 1)), 5), Recorded),
-            (4, state(Some(Retrying), Some((3, 1)), 5), Nothing),
-            // The failure was recorded before, or the event was replayed after this call.
-            (5, state(Some(Retrying), Some((4, 1)), 5), Nothing),
-            (5, state(Some(Retrying), Some((3, 2)), 5), Nothing),
-            (5, state(Some(Done), None, 5), Nothing),
-            (5, state(Some(Dead), None, 5), Nothing),
-            (5, state(None, None, 0), Nothing),
-        ] {
-            for result in [Failed(failure()), Deferred(deferral())] {
-                let effect = end(epoch, result).effect_on(stored);
-                assert_eq!(effect, expect, "epoch {epoch} on {stored:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_last_error_of_the_target_is_kept() {
-        let mut ends = [(); 3].map(|()| end(5, CallResult::Done));
-        ends[0].target_error = Some("refused".to_owned());
-        ends[1].target_error = Some("no name".to_owned());
-        assert_eq!(CallEnd::last_target_error(&ends), Some("no name"));
-        assert_eq!(CallEnd::last_target_error(&ends[2..]), None);
-    }
-
-    #[test]
-    fn an_older_call_is_not_the_newest() {
-        let stored = state(Some(Retrying), Some((3, 1)), 5);
-        assert!(end(5, CallResult::Done).is_of_newest_call(stored));
-        assert!(!end(4, CallResult::Done).is_of_newest_call(stored));
-    }
-
-    #[test]
-    fn a_deferral_is_recorded_once() {
-        let mut stored = state(Some(Retrying), Some((3, 1)), 5);
-        stored.leases.without_outcome = 0;
-        let effect = end(5, CallResult::Deferred(deferral())).effect_on(stored);
-        assert_eq!(effect, CallEffect::Nothing);
-    }
-
-    #[test]
-    fn a_deferral_ends_at_its_greatest_age_only_while_other_events_are_answered() {
-        let wait = |age: u32, is_closed| deferral().wait(Some(age * SECOND), is_closed);
-        assert_eq!(deferral().wait(None, true), Some(SECOND));
-        assert_eq!(wait(7, true), Some(7 * SECOND));
-        assert_eq!(wait(119, true), Some(60 * SECOND));
-        assert_eq!(wait(120, true), None);
-        assert_eq!(wait(120, false), Some(60 * SECOND));
-    }
-    #[test]
-    fn an_expired_deferral_is_recorded_as_its_failure() {
-        let end = end(5, CallResult::Deferred(deferral()));
-        let stored = state(Some(Retrying), Some((3, 1)), 5);
-        let written = |reason, age: u32, is_closed| {
-            let deferred = Some((reason, age * SECOND));
-            end.written_on(stored, deferred, is_closed).recorded()
-        };
-        let failed = CallRecorded::Failed(failure().then);
-        let fault = DeferReason::TargetFault;
-        assert_eq!(written(fault, 119, true), CallRecorded::Deferred);
-        assert_eq!(written(fault, 120, true), failed);
-        assert_eq!(written(fault, 120, false), CallRecorded::Deferred);
-        // The age of a deferral for another reason does not count.
-        let leased = DeferReason::Leased;
-        assert_eq!(written(leased, 120, true), CallRecorded::Deferred);
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
-//! Deferral: an event waits, and no attempt is counted. This file contains the rule for how long it
-//! waits.
+//! Deferral: an event waits, and no attempt is counted. This file contains the rules for how long
+//! it waits, and for when its deferral keeps its start.
 
 use std::time::Duration;
 
@@ -50,6 +50,25 @@ impl DeferReason {
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
+
+    /// Returns the reason that is stored if a deferral for `before` continues when its event is
+    /// deferred again, for this reason. A deferral that continues keeps its start. Returns `None`
+    /// if another deferral starts.
+    pub fn continuing(self, before: Self) -> Option<Self> {
+        match self {
+            DeferReason::ForeignLock | DeferReason::MissingRight => {
+                (before == self).then_some(self)
+            }
+            // It is not known whether the call would meet the earlier reason again, so the earlier
+            // deferral has not ended.
+            DeferReason::Leased => Some(before),
+            // A target whose nodes fail in different ways gives both reasons in turn.
+            DeferReason::TargetFault | DeferReason::TargetBusy => match before {
+                DeferReason::TargetFault | DeferReason::TargetBusy => Some(self),
+                DeferReason::ForeignLock | DeferReason::MissingRight | DeferReason::Leased => None,
+            },
+        }
+    }
 }
 
 /// The arguments with which a worker makes the store defer an event.
@@ -74,9 +93,20 @@ pub struct Deferral<'a> {
     pub least: Duration,
     /// The longest time that the event waits.
     pub most: Duration,
-    /// The greatest age of a deferral, counted from the event's first deferral for the same reason.
-    /// An event that has reached this age is not deferred again; `None` for no limit.
+    /// The greatest age of a deferral, counted from its start; see [`DeferReason::continuing`]. An
+    /// event that has reached this age is not deferred again; `None` for no limit.
     pub age_max: Option<Duration>,
+}
+
+/// What a store writes when it defers an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeferralWrite {
+    /// The reason of the deferral.
+    pub reason: DeferReason,
+    /// Whether the stored start of the deferral is kept. Otherwise the deferral starts now.
+    pub is_continued: bool,
+    /// How long the event waits from now on, by the store's clock.
+    pub after: Duration,
 }
 
 /// What the store did when it was called to defer an event.
@@ -86,7 +116,7 @@ pub enum Deferred {
     Recorded,
     /// Nothing was changed, because the state of the event has changed since it was claimed.
     Superseded,
-    /// Nothing was changed, because the event has been deferred for this reason for longer than
+    /// Nothing was changed, because the event has been deferred for longer than
     /// [`Deferral::age_max`].
     Expired,
 }
@@ -96,22 +126,40 @@ pub enum Deferred {
 pub struct DeferredSince {
     /// The reason for the deferral.
     pub reason: DeferReason,
-    /// When the event was first deferred for this reason since its last attempt. For a leased
-    /// event, when its last lease began.
+    /// When the deferral started; see [`DeferReason::continuing`]. For a leased event, when its
+    /// last lease began.
     pub since: Timestamp,
 }
 
 impl Deferral<'_> {
-    /// Returns how long an event waits if it has already been deferred for `age`: as long as `age`,
-    /// but at least `least` and at most `most`. So each wait doubles the age: the event is tried
-    /// often at first, and rarely when it has been deferred for long. Returns `None` when `age` has
-    /// reached `age_max`.
-    pub fn wait(&self, age: Option<Duration>) -> Option<Duration> {
-        if self.age_max.is_some_and(|most| age >= Some(most)) {
+    /// Returns what a store writes to defer the event; `None` when the deferral has reached
+    /// `age_max`. `before` is the reason and the age of the deferral that the store holds for the
+    /// attempt, or for the attempt before if that one is counted because its deferral had expired.
+    pub fn written_after(&self, before: Option<(DeferReason, Duration)>) -> Option<DeferralWrite> {
+        DeferralWrite::after(before, self.reason, (self.least, self.most), self.age_max)
+    }
+}
+
+impl DeferralWrite {
+    /// An event waits for as long as it has already been deferred, but at least `least` and at most
+    /// `most`. So each wait doubles the age: the event is tried often at first, and rarely when it
+    /// has been deferred for long. Returns `None` when the age has reached `age_max`.
+    pub(crate) fn after(
+        before: Option<(DeferReason, Duration)>,
+        reason: DeferReason,
+        (least, most): (Duration, Duration),
+        age_max: Option<Duration>,
+    ) -> Option<Self> {
+        let continued = before.and_then(|(of, age)| Some((reason.continuing(of)?, age)));
+        let age = continued.map(|(_, age)| age);
+        if age_max.is_some_and(|max| age >= Some(max)) {
             return None;
         }
-        let age = age.unwrap_or_default();
-        Some(age.clamp(self.least, self.most.max(self.least)))
+        Some(Self {
+            reason: continued.map_or(reason, |(reason, _)| reason),
+            is_continued: continued.is_some(),
+            after: age.unwrap_or_default().clamp(least, most.max(least)),
+        })
     }
 }
 
@@ -123,7 +171,14 @@ mod tests {
 
     use super::*;
 
-    fn wait(age: Option<u64>, age_max: Option<u64>) -> Option<u64> {
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Returns what is written when a deferral for `reason` follows this earlier one.
+    fn written(
+        reason: DeferReason,
+        before: Option<(DeferReason, Duration)>,
+        age_max: Option<u64>,
+    ) -> Option<DeferralWrite> {
         let body = Bytes::from_static(b"{}");
         let envelope = Envelope {
             receipt: ReceiptId::from_bytes([1; 16]),
@@ -147,13 +202,18 @@ mod tests {
             attempt: 1,
             attempts_before: 0,
             other_digest: None,
-            reason: DeferReason::ForeignLock,
-            least: Duration::from_secs(1),
-            most: Duration::from_secs(60),
+            reason,
+            least: SECOND,
+            most: 60 * SECOND,
             age_max: age_max.map(Duration::from_secs),
         };
-        let wait = deferral.wait(age.map(Duration::from_secs));
-        wait.map(|wait| wait.as_secs())
+        deferral.written_after(before)
+    }
+
+    fn wait(age: Option<u64>, age_max: Option<u64>) -> Option<u64> {
+        let lock = DeferReason::ForeignLock;
+        let before = age.map(|age| (lock, Duration::from_secs(age)));
+        written(lock, before, age_max).map(|written| written.after.as_secs())
     }
 
     #[test]
@@ -168,6 +228,57 @@ mod tests {
         assert_eq!(wait(None, Some(100)), Some(1));
         assert_eq!(wait(Some(99), Some(100)), Some(60));
         assert_eq!(wait(Some(100), Some(100)), None);
+    }
+
+    #[test]
+    fn a_deferral_keeps_its_start_while_its_cause_may_last() {
+        use DeferReason::{ForeignLock, Leased, MissingRight, TargetBusy, TargetFault};
+        for (before, reasons) in [
+            (
+                ForeignLock,
+                [Some(ForeignLock), None, Some(ForeignLock), None, None],
+            ),
+            (
+                MissingRight,
+                [None, Some(MissingRight), Some(MissingRight), None, None],
+            ),
+            (Leased, [None, None, Some(Leased), None, None]),
+            (
+                TargetFault,
+                [
+                    None,
+                    None,
+                    Some(TargetFault),
+                    Some(TargetFault),
+                    Some(TargetBusy),
+                ],
+            ),
+            (
+                TargetBusy,
+                [
+                    None,
+                    None,
+                    Some(TargetBusy),
+                    Some(TargetFault),
+                    Some(TargetBusy),
+                ],
+            ),
+        ] {
+            for (reason, kept) in DeferReason::ALL.into_iter().zip(reasons) {
+                let case = format!("{reason:?} after {before:?}");
+                assert_eq!(reason.continuing(before), kept, "{case}");
+                let expect = DeferralWrite {
+                    reason: kept.unwrap_or(reason),
+                    is_continued: kept.is_some(),
+                    after: if kept.is_some() { 7 * SECOND } else { SECOND },
+                };
+                let after = Some((before, 7 * SECOND));
+                assert_eq!(written(reason, after, None), Some(expect), "{case}");
+                // The age of another deferral does not count.
+                let is_expired = written(reason, after, Some(7)).is_none();
+                assert_eq!(is_expired, kept.is_some(), "{case}");
+            }
+        }
     }
 
     #[test]

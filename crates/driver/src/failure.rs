@@ -59,6 +59,10 @@ pub struct Failure<'a> {
     pub took: Duration,
     /// What follows the failed attempt: a retry or a dead letter.
     pub then: Then,
+    /// Whether the attempt counts as failed only because its deferral has reached its greatest age.
+    /// If so, the store keeps the reason and the start of the deferral beside the retry, so that
+    /// the next attempt is not deferred anew for the same reason: it counts as failed at once.
+    pub is_expired_deferral: bool,
 }
 
 /// What follows a failed attempt: a retry or a dead letter.

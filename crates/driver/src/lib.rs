@@ -86,6 +86,7 @@
 //! - `a_route_is_fed_what_its_conditions_select`
 //! - `a_deferred_event_waits_for_the_same_attempt`, `a_deferral_keeps_its_beginning`
 //! - `a_deferral_ends_with_the_next_attempt`, `a_deferral_ends_at_its_greatest_age`
+//! - `an_expired_deferral_does_not_start_anew`, `deferrals_by_a_target_share_their_beginning`
 //! - `a_copy_of_a_deferred_event_is_not_granted_early`,
 //!   `copies_of_a_deferred_event_have_one_effect`
 //! - `a_deferral_of_what_has_moved_on_changes_nothing`,
@@ -100,6 +101,8 @@
 //! - `a_failed_call_and_its_retry_appear_together`,
 //!   `a_failed_call_and_its_dead_letter_appear_together`
 //! - `a_deferred_call_costs_no_attempt`, `a_deferred_call_expires_while_others_are_answered`
+//! - `an_expired_deferral_of_a_call_does_not_start_anew`,
+//!   `faults_and_pauses_of_a_target_share_a_deferral`
 //! - `a_breaker_is_shared_by_workers`, `one_call_probes_a_target_that_was_down`,
 //!   `a_fault_recorded_twice_counts_once`, `targets_are_listed`,
 //!   `the_last_error_of_a_target_is_kept`
@@ -211,7 +214,7 @@ pub use broker::{
     Batch, Broker, Depth, NotReadyKind, PublishError, PublishErrorKind, Queue, Readiness,
     Subscription,
 };
-pub use call_changes::{CallChanges, DoneCall, StoredCall};
+pub use call_changes::{CallChanges, DoneCall, FailedEnd, StoredCall};
 pub use call_end::{
     CallDeferral, CallEffect, CallEnd, CallFailure, CallRecorded, CallResult, CallState, CallWrite,
 };
@@ -228,7 +231,7 @@ pub use dead_letter::{
     DeadClaim, DeadFilter, DeadGroup, DeadLetter, DeadRow, DeadState, EarlierDeath,
 };
 pub use dead_reason::DeadReason;
-pub use deferral::{DeferReason, Deferral, Deferred, DeferredSince};
+pub use deferral::{DeferReason, Deferral, DeferralWrite, Deferred, DeferredSince};
 pub use delivery::{Delivery, Settler};
 pub use ends::{
     CursorRefusal, EndCursor, EndOutcome, EndRow, EndsPage, EndsRead, HeldBack, Holder,

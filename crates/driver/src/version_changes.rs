@@ -64,7 +64,10 @@ impl<'a> VersionChanges<'a> {
     ) {
         match written {
             CallWrite::Done { .. } => self.add_done(number, event, key),
-            CallWrite::Failed(_) | CallWrite::Deferred { .. } | CallWrite::Nothing => {}
+            CallWrite::Failed(_)
+            | CallWrite::Expired(_)
+            | CallWrite::Deferred(_)
+            | CallWrite::Nothing => {}
         }
         if frees {
             self.freed.push((event.key, number));
@@ -109,15 +112,16 @@ mod tests {
 
     use super::*;
     use crate::{
-        CallFailure, CallResult, DeadReason, DeferReason, FailureClass, Leases, TargetAnswer, Then,
-        WaitingAttempt,
+        CallFailure, CallResult, DeadReason, DeferReason, DeferralWrite, FailureClass, Leases,
+        TargetAnswer, Then, WaitingAttempt,
     };
 
     const DONE: CallWrite<'static> = CallWrite::Done { attempt: 1 };
-    const DEFERRED: CallWrite<'static> = CallWrite::Deferred {
+    const DEFERRED: CallWrite<'static> = CallWrite::Deferred(DeferralWrite {
         reason: DeferReason::TargetFault,
+        is_continued: false,
         after: Duration::from_secs(1),
-    };
+    });
 
     fn failure() -> CallFailure {
         CallFailure {
@@ -148,6 +152,7 @@ mod tests {
         for (written, raises) in [
             (DONE, [true, true, true, false]),
             (CallWrite::Failed(&failure), [false; 4]),
+            (CallWrite::Expired(&failure), [false; 4]),
             (DEFERRED, [false; 4]),
             (CallWrite::Nothing, [false; 4]),
         ] {

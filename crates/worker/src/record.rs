@@ -159,8 +159,33 @@ pub(crate) async fn failure<S: Store>(
     class: FailureClass,
     then: Then,
 ) -> Result<Recorded, Stopped> {
-    let event = &failed.event;
+    let failure = failure_of(context, failed, class, then);
+    record_failure(context, &failed.event, &failure).await
+}
+
+/// Records an attempt that counts as failed only because its deferral has expired, and what follows
+/// from it.
+pub(crate) async fn expired_deferral<S: Store>(
+    context: &RouteContext<'_, S>,
+    failed: &FailedAttempt,
+    class: FailureClass,
+    then: Then,
+) -> Result<Recorded, Stopped> {
     let failure = Failure {
+        is_expired_deferral: true,
+        ..failure_of(context, failed, class, then)
+    };
+    record_failure(context, &failed.event, &failure).await
+}
+
+fn failure_of<'a, S: Store>(
+    context: &RouteContext<'a, S>,
+    failed: &'a FailedAttempt,
+    class: FailureClass,
+    then: Then,
+) -> Failure<'a> {
+    let event = &failed.event;
+    Failure {
         route: context.route,
         envelope: &event.envelope,
         attempt: event.attempt,
@@ -170,15 +195,25 @@ pub(crate) async fn failure<S: Store>(
         error: failed.failure.error.clone(),
         took: failed.took,
         then,
-    };
+        is_expired_deferral: false,
+    }
+}
+
+async fn record_failure<S: Store>(
+    context: &RouteContext<'_, S>,
+    event: &ClaimedEvent,
+    failure: &Failure<'_>,
+) -> Result<Recorded, Stopped> {
     let write = || {
         crash_point!("worker.before_record");
-        context.store().fail(&failure)
+        context.store().fail(failure)
     };
     let recorded = context.until_done(write).await?;
     crash_point!("worker.after_record");
     match recorded {
-        Recorded::Recorded => count_failure(context, Attempted::of(event), class, then),
+        Recorded::Recorded => {
+            count_failure(context, Attempted::of(event), failure.class, failure.then);
+        }
         Recorded::Superseded => {}
     }
     Ok(recorded)

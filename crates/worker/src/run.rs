@@ -104,7 +104,10 @@ impl<'a, S: Store> Run<'a, S> {
                 Ok(Conclusion::RunAgain)
             }
             Settlement::Defer(reason) => self.defer(&failed, reason).await,
-            Settlement::Record(class, then) => self.record(&failed, class, then).await,
+            Settlement::Record(class, then) => {
+                let recorded = record::failure(self.context, &failed, class, then).await?;
+                Ok(conclude_record(recorded, then))
+            }
         }
     }
 
@@ -127,29 +130,13 @@ impl<'a, S: Store> Run<'a, S> {
             Deferred::Expired => {
                 let cause = FailureCause::Returned(Class::Transient { wish: None });
                 match self.settlement(failed, cause) {
-                    Settlement::Record(class, then) => self.record(failed, class, then).await,
+                    Settlement::Record(class, then) => {
+                        let recorded = record::expired_deferral(self.context, failed, class, then);
+                        Ok(conclude_record(recorded.await?, then))
+                    }
                     Settlement::RunAgain(_) | Settlement::Defer(_) => Ok(Conclusion::RunAgain),
                 }
             }
-        }
-    }
-
-    async fn record(
-        &self,
-        failed: &FailedAttempt,
-        class: FailureClass,
-        then: Then,
-    ) -> Result<Conclusion, Stopped> {
-        match record::failure(self.context, failed, class, then).await? {
-            Recorded::Recorded => Ok(Conclusion::Settled),
-            // The event has changed since it was claimed; for example, another body of it was
-            // committed. So this receipt is claimed again, and the new claim decides what it is.
-            Recorded::Superseded => Ok(match then {
-                Then::Dead {
-                    reason: DeadReason::Orphaned,
-                } => Conclusion::GiveUp,
-                Then::Dead { .. } | Then::Retry { .. } => Conclusion::RunAgain,
-            }),
         }
     }
 
@@ -180,5 +167,20 @@ impl<'a, S: Store> Run<'a, S> {
             || inner.store.ping().await.is_err()
             || asked.elapsed() > PING_MAX
             || has_met_faults()
+    }
+}
+
+/// Returns what is left to do after a failed attempt was to be recorded.
+fn conclude_record(recorded: Recorded, then: Then) -> Conclusion {
+    match recorded {
+        Recorded::Recorded => Conclusion::Settled,
+        // The event has changed since it was claimed; for example, another body of it was
+        // committed. So this receipt is claimed again, and the new claim decides what it is.
+        Recorded::Superseded => match then {
+            Then::Dead {
+                reason: DeadReason::Orphaned,
+            } => Conclusion::GiveUp,
+            Then::Dead { .. } | Then::Retry { .. } => Conclusion::RunAgain,
+        },
     }
 }

@@ -3,6 +3,7 @@
 mod account;
 mod breaker;
 mod call;
+mod call_deferrals;
 mod call_replays;
 mod claim;
 mod commit;
@@ -37,6 +38,7 @@ mod witness;
 pub use account::*;
 pub use breaker::*;
 pub use call::*;
+pub use call_deferrals::*;
 pub use call_replays::*;
 pub use claim::*;
 pub use commit::*;
@@ -133,6 +135,21 @@ pub(crate) async fn fail<S: Store>(
     recorded.expect("recorded")
 }
 
+/// Records an attempt that counts as failed only because its deferral has expired.
+pub(crate) async fn fail_expired<S: Store>(
+    store: &S,
+    envelope: &Envelope,
+    attempt: u32,
+    then: Then,
+) -> Recorded {
+    let route = one();
+    let failure = Failure {
+        is_expired_deferral: true,
+        ..failure(&route, envelope, attempt, then)
+    };
+    store.fail(&failure).await.expect("recorded")
+}
+
 /// Returns the record of a failed attempt on an event. `then` says what follows: a retry, or a dead
 /// letter.
 pub fn failure<'a>(
@@ -151,6 +168,7 @@ pub fn failure<'a>(
         error: "it did not work".into(),
         took: Duration::from_millis(3),
         then,
+        is_expired_deferral: false,
     }
 }
 

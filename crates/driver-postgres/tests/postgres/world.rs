@@ -183,6 +183,7 @@ impl World {
             error: format!("attempt {attempt} failed\nbecause of \0 something"),
             took: Duration::from_millis(12),
             then,
+            is_expired_deferral: false,
         };
         self.store.fail(&failure).await.unwrap()
     }

@@ -45,6 +45,7 @@ async fn refuses(driver: &Sqlite, path: &Path, case: &str) {
         then: Then::Retry {
             after: Duration::ZERO,
         },
+        is_expired_deferral: false,
     };
     for fault in [
         driver.begin().await.err(),

@@ -137,6 +137,7 @@ fn a_failure_is_recorded_only_on_the_state_of_its_claim() {
             error: String::new(),
             took: Duration::ZERO,
             then: RETRY,
+            is_expired_deferral: false,
         };
         let expect = expect.map(|(attempt, then)| FailedAttempt { attempt, then });
         assert_eq!(

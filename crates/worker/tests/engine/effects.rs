@@ -175,27 +175,6 @@ async fn a_busy_target_costs_no_attempt_and_is_left_alone_for_as_long_as_it_asks
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_target_that_stays_busy_costs_an_attempt_after_an_hour() {
-    let world = with_effect(4);
-    world.calls.always(End::Busy(None));
-    world.put_each([1]);
-    let _running = world.started().await;
-    tokio::time::sleep(59 * 60 * SECOND).await;
-    assert_eq!(failures(&world), [], "no attempt may count within an hour");
-    assert!(
-        world.calls.made().len() > 50,
-        "the call must be made again about once a minute"
-    );
-    within("a failure must count after an hour", || {
-        failures(&world) == [(1, FailureClass::Transient)]
-    })
-    .await;
-    let made = world.calls.made();
-    let waited = made[made.len() - 1].at - made[0].at;
-    assert!(waited >= 3600 * SECOND, "{waited:?}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_target_that_is_not_reached_costs_no_attempt() {
     let world = with_effect(4);
     world.calls.next(id(1), [End::Fault; 4]);
@@ -219,27 +198,6 @@ async fn a_target_that_is_not_reached_costs_no_attempt() {
     assert_eq!(attempts(&world, 1), [1; 5]);
     assert_eq!(running.route().deferred.load(Ordering::Relaxed), 4);
     assert_one_key(&world, 1);
-}
-
-/// The target answers the calls for all other events, so only this event can be the cause.
-#[tokio::test(start_paused = true)]
-async fn an_event_that_never_reaches_the_target_is_exhausted() {
-    let world = with_effect(4);
-    world.calls.next(id(1), [End::Fault; 999]);
-    world.put_each([1, 2]);
-    let _running = world.start();
-    within("event 1 must be a dead letter", || {
-        world.dead(id(1)).is_some()
-    })
-    .await;
-    assert_eq!(world.dead(id(1)).unwrap().0, DeadReason::Exhausted);
-    let transient = FailureClass::Transient;
-    let expect = [(1, transient), (2, transient), (3, transient)];
-    assert_eq!(failures(&world), expect);
-    let made = world.calls.made_for(id(1));
-    let lasted = made[made.len() - 1].at - made[0].at;
-    assert!(lasted >= 3 * 3600 * SECOND, "{lasted:?}");
-    assert!(world.is_done(2));
 }
 
 #[tokio::test(start_paused = true)]

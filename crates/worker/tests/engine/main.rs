@@ -9,6 +9,7 @@ mod batches;
 mod call_script;
 mod collect;
 mod drain;
+mod effect_deferrals;
 mod effect_drain;
 mod effect_leases;
 mod effect_newest;

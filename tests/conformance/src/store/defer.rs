@@ -9,7 +9,7 @@ use hookbox_driver::{
 use hookbox_event::{Envelope, Redo};
 
 use super::race::{poll_so_often, requeued, work};
-use super::{DEAD, LATER, NOW, done, fail, probe};
+use super::{DEAD, LATER, NOW, done, fail, fail_expired, probe};
 use crate::harness::{StoreHarness, one};
 use crate::{another_body, envelope, with_receipt};
 
@@ -179,6 +179,78 @@ pub async fn a_deferral_ends_at_its_greatest_age<H: StoreHarness>(world: &H) {
     let not_before = |event: &EventDetail| event.retries[0].not_before;
     assert_eq!(not_before(&after), not_before(&before));
     assert_eq!(fail(&*store, &redo(1), 1, LATER).await, Recorded::Recorded);
+    Store::close(&*store).await;
+}
+
+/// Checks the attempts after one that counts because its deferral has reached its greatest age. If
+/// the next attempt is to be deferred for the same reason, its deferral has reached that age as
+/// well. Another failure or a replay ends this.
+pub async fn an_expired_deferral_does_not_start_anew<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let ageless = |attempt| PutOff {
+        age_max: Some(Duration::ZERO),
+        ..PutOff::by_a_lock(attempt, Duration::ZERO)
+    };
+    let first = ageless(1).on(&*store, &envelope("a")).await;
+    assert_eq!(first, Deferred::Recorded);
+    let first = shown(&*store, &envelope("a")).await.retries[0].deferred;
+    for attempt in 1..4 {
+        let again = ageless(attempt).on(&*store, &redo(attempt)).await;
+        assert_eq!(again, Deferred::Expired, "attempt {attempt}");
+        let recorded = fail_expired(&*store, &redo(attempt), attempt, NOW).await;
+        assert_eq!(recorded, Recorded::Recorded);
+        let retry = shown(&*store, &envelope("a")).await.retries[0].clone();
+        assert_eq!((retry.attempt, retry.deferred), (attempt + 1, None));
+        assert_eq!(store.backlog().await.expect("read")[0].deferred, 0);
+    }
+    // A deferral that is allowed to be older continues from the same start.
+    let unlimited = PutOff::by_a_lock(4, Duration::ZERO);
+    assert_eq!(unlimited.on(&*store, &redo(4)).await, Deferred::Recorded);
+    let again = shown(&*store, &envelope("a")).await.retries[0].deferred;
+    assert_eq!(again, first);
+    assert_eq!(fail(&*store, &redo(4), 4, NOW).await, Recorded::Recorded);
+    let after_failure = ageless(5).on(&*store, &redo(5)).await;
+    assert_eq!(after_failure, Deferred::Recorded);
+    assert_eq!(ageless(5).on(&*store, &redo(5)).await, Deferred::Expired);
+    let recorded = fail_expired(&*store, &redo(5), 5, DEAD).await;
+    assert_eq!(recorded, Recorded::Recorded);
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    let filter = DeadFilter::default();
+    let replayed = store.dead_replay(&filter, 10, "tester").await;
+    assert_eq!(replayed.expect("replayed"), 1);
+    let after_replay = ageless(6).on(&*store, &redo(6)).await;
+    assert_eq!(after_replay, Deferred::Recorded);
+    Store::close(&*store).await;
+}
+
+/// Checks an event that is deferred in turn because its target is not reached, because the target
+/// is busy, and because a call for another event of its key is in flight. All this is one deferral.
+pub async fn deferrals_by_a_target_share_their_beginning<H: StoreHarness>(world: &H) {
+    use DeferReason::{Leased, TargetBusy, TargetFault};
+    let store = world.open().await;
+    let mut event = envelope("a");
+    let mut since = None;
+    for (reason, kept) in [
+        (TargetFault, TargetFault),
+        (TargetBusy, TargetBusy),
+        (Leased, TargetBusy),
+        (TargetFault, TargetFault),
+    ] {
+        let put_off = PutOff { reason, ..SOON };
+        assert_eq!(put_off.on(&*store, &event).await, Deferred::Recorded);
+        let deferred = shown(&*store, &event).await.retries[0].deferred;
+        let deferred = deferred.expect("the event must be deferred");
+        assert_eq!(deferred.reason, kept, "after {reason:?}");
+        let first = *since.get_or_insert(deferred.since);
+        assert_eq!(deferred.since, first, "after {reason:?}");
+        event = redo(1);
+    }
+    let ageless = PutOff {
+        reason: TargetBusy,
+        age_max: Some(Duration::ZERO),
+        ..SOON
+    };
+    assert_eq!(ageless.on(&*store, &event).await, Deferred::Expired);
     Store::close(&*store).await;
 }
 

@@ -63,6 +63,7 @@ fn orphan<'a>(route: &'a RouteName, event: &'a Envelope) -> Failure<'a> {
         then: Then::Dead {
             reason: DeadReason::Orphaned,
         },
+        is_expired_deferral: false,
     }
 }
 

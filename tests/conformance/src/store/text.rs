@@ -66,6 +66,7 @@ async fn failed<S: Store + Ledger>(store: &S, event: &hookbox_event::Envelope, t
         error: text.to_owned(),
         took: Duration::ZERO,
         then: DEAD,
+        is_expired_deferral: false,
     };
     let recorded = store.fail(&failure).await.expect("recorded");
     assert_eq!(recorded, Recorded::Recorded);

@@ -138,7 +138,7 @@ fn write(tables: &mut Tables, on: OnRoute, end: &CallEnd, written: CallWrite<'_>
             tables.retries.remove(&on);
             tables.update_outcome(&on.0, &on.1, StoredOutcome::Done);
         }
-        CallWrite::Failed(failure) => {
+        CallWrite::Failed(failure) | CallWrite::Expired(failure) => {
             let (state, word) = match failure.then {
                 Then::Retry { .. } => (ClaimState::Retrying, StoredOutcome::Retrying),
                 Then::Dead { .. } => (ClaimState::Dead, StoredOutcome::Dead),
@@ -149,11 +149,11 @@ fn write(tables: &mut Tables, on: OnRoute, end: &CallEnd, written: CallWrite<'_>
             let of = (end.attempt, end.attempts_before);
             record_attempt(tables, on, of, (failure.class, failure.then), now);
         }
-        CallWrite::Deferred { reason, after } => {
+        CallWrite::Deferred(written) => {
             if let Some(retry) = tables.retries.get_mut(&on) {
-                retry.not_before = now + after;
+                retry.not_before = now + written.after;
                 retry.queued_at = None;
-                retry.deferred = Some(reason);
+                retry.deferred = Some(written.reason);
                 retry.leases = RetryLeases::default();
             }
         }

@@ -160,7 +160,7 @@ pub(super) fn defer(tables: &mut Tables, deferral: &Deferral<'_>, now: Duration)
     }
     // The simulated store does not record since when an event is deferred. The conformance cases
     // test that with the real drivers.
-    let Some(after) = deferral.wait(None) else {
+    let Some(written) = deferral.written_after(None) else {
         return Deferred::Expired;
     };
     let (state, attempts) = (ClaimState::Retrying, attempt.saturating_sub(1));
@@ -175,9 +175,9 @@ pub(super) fn defer(tables: &mut Tables, deferral: &Deferral<'_>, now: Duration)
     let retry = Retry {
         attempt,
         before: deferral.attempts_before,
-        not_before: now + after,
+        not_before: now + written.after,
         queued_at: None,
-        deferred: Some(deferral.reason),
+        deferred: Some(written.reason),
         leases: RetryLeases {
             target: None,
             without_outcome: waiting.map_or(0, |it| it.leases.without_outcome),

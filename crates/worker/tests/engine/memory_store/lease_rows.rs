@@ -1,17 +1,16 @@
 //! The rows of leases and of targets, by the rules that all stores share.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use hookbox_driver::{
     BreakerState, CallEnd, CallFailure, CallRecorded, CallState, CallWrite, ClaimState,
-    DeferReason, LeaseClaim, LeaseTerms, LeaseWish, Leased, Leases, NoPermit, TargetName,
+    DeferralWrite, LeaseClaim, LeaseTerms, LeaseWish, Leased, Leases, NoPermit, TargetName,
     TargetState, Then, VersionedEvent, WaitingAttempt, frees_key, granted_leases,
 };
 use hookbox_event::{Envelope, EventId, EventNumber, RouteName, Timestamp};
 use tokio::time::Instant;
 
-use super::rows::{On, Retry, Rows};
+use super::rows::{On, Retry, Rows, since};
 
 /// The leases of events and the states of targets.
 #[derive(Default)]
@@ -133,7 +132,8 @@ impl PendingLeases {
                 due: lease.due,
                 is_queued: false,
                 leased_for: Some(name.clone()),
-                deferred: same.and_then(|retry| retry.deferred),
+                deferred: same.and_then(Retry::earlier_deferral),
+                expired: None,
             };
             let receipt = (lease.on.0.clone(), lease.envelope.receipt);
             rows.claims.insert(lease.on.clone(), ClaimState::Retrying);
@@ -200,8 +200,9 @@ impl Rows {
         let is_done = matches!(recorded, CallRecorded::Done { .. });
         match written {
             CallWrite::Done { attempt } => self.end_as_done(&on, attempt),
-            CallWrite::Failed(failure) => self.end_as_failed(&on, end, failure),
-            CallWrite::Deferred { reason, after } => self.end_as_deferred(&on, reason, after),
+            CallWrite::Failed(failure) => self.end_as_failed(&on, end, (failure, false)),
+            CallWrite::Expired(failure) => self.end_as_failed(&on, end, (failure, true)),
+            CallWrite::Deferred(written) => self.end_as_deferred(&on, written),
             CallWrite::Nothing => {}
         }
         if let (Some(version), true) = (&end.version, is_done || frees) {
@@ -244,7 +245,12 @@ impl Rows {
         }
     }
 
-    fn end_as_failed(&mut self, on: &On, end: &CallEnd, failure: &CallFailure) {
+    fn end_as_failed(
+        &mut self,
+        on: &On,
+        end: &CallEnd,
+        (failure, is_expired_deferral): (&CallFailure, bool),
+    ) {
         self.failures.push((on.1, end.attempt, failure.class));
         self.forget_losses(on);
         let Some(retry) = self.retries.get_mut(on) else {
@@ -253,6 +259,7 @@ impl Rows {
         match failure.then {
             Then::Retry { after } => {
                 retry.attempt = end.attempt + 1;
+                retry.expired = retry.deferred.filter(|_| is_expired_deferral);
                 (retry.leased_for, retry.deferred) = (None, None);
                 (retry.due, retry.is_queued) = (Instant::now() + after, false);
             }
@@ -267,13 +274,12 @@ impl Rows {
         }
     }
 
-    fn end_as_deferred(&mut self, on: &On, reason: DeferReason, after: Duration) {
+    fn end_as_deferred(&mut self, on: &On, written: DeferralWrite) {
         self.forget_losses(on);
         if let Some(retry) = self.retries.get_mut(on) {
-            let same = retry.deferred.filter(|(of, _)| *of == reason);
-            retry.deferred = same.or_else(|| Some((reason, Instant::now())));
+            retry.deferred = Some(since(retry.deferred, written));
             retry.leased_for = None;
-            (retry.due, retry.is_queued) = (Instant::now() + after, false);
+            (retry.due, retry.is_queued) = (Instant::now() + written.after, false);
         }
     }
 

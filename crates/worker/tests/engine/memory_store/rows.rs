@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hookbox_driver::{
-    ClaimEvidence, ClaimState, Claimed, CountedStart, DeadReason, DeferReason, Deferral, Deferred,
-    DueRetry, Failure, FailureClass, KeyState, Outcome, Recorded, Start, StartCounts, StartKind,
-    TargetName, Then, UndecodableMessage,
+    ClaimEvidence, ClaimState, Claimed, CountedStart, DeadReason, DeferReason, Deferral,
+    DeferralWrite, Deferred, DueRetry, Failure, FailureClass, KeyState, Outcome, Recorded, Start,
+    StartCounts, StartKind, TargetName, Then, UndecodableMessage,
 };
 use hookbox_event::{
     Account, ContentDigest, Envelope, EventId, EventNumber, InstanceId, KeyDigest, ReceiptId, Redo,
@@ -53,6 +53,8 @@ pub struct Retry {
     pub(super) leased_for: Option<TargetName>,
     /// Why the retry was deferred, and since when.
     pub deferred: Option<(DeferReason, Instant)>,
+    /// The deferral that has expired, if the attempt before counts as failed for that reason alone.
+    pub(super) expired: Option<(DeferReason, Instant)>,
 }
 
 /// What the store keeps for one key of a route with `newest`.
@@ -160,6 +162,7 @@ impl Rows {
         }
         self.keep_events(std::slice::from_ref(failure.envelope));
         let receipt = (on.0.clone(), failure.envelope.receipt);
+        let before = self.retries.get(&on).and_then(Retry::earlier_deferral);
         self.failures.push((on.1, failure.attempt, failure.class));
         match failure.then {
             Then::Retry { after } => {
@@ -171,6 +174,7 @@ impl Rows {
                     is_queued: false,
                     leased_for: None,
                     deferred: None,
+                    expired: before.filter(|_| failure.is_expired_deferral),
                 };
                 self.claims.insert(on.clone(), ClaimState::Retrying);
                 self.receipts.insert(receipt, "retrying");
@@ -191,10 +195,9 @@ impl Rows {
         if !self.is_current(&on, deferral.envelope, deferral.attempt) {
             return Deferred::Superseded;
         }
-        let before = self.retries.get(&on).and_then(|retry| retry.deferred);
-        let same = before.filter(|deferred| deferred.0 == deferral.reason);
-        let since = same.map_or_else(Instant::now, |deferred| deferred.1);
-        let Some(wait) = deferral.wait(same.map(|deferred| deferred.1.elapsed())) else {
+        let before = self.retries.get(&on).and_then(Retry::earlier_deferral);
+        let aged = before.map(|(reason, since)| (reason, since.elapsed()));
+        let Some(written) = deferral.written_after(aged) else {
             return Deferred::Expired;
         };
         self.keep_events(std::slice::from_ref(deferral.envelope));
@@ -202,10 +205,11 @@ impl Rows {
             envelope: deferral.envelope.clone(),
             attempt: deferral.attempt,
             attempts_before: deferral.attempts_before,
-            due: Instant::now() + wait,
+            due: Instant::now() + written.after,
             is_queued: false,
             leased_for: None,
-            deferred: Some((deferral.reason, since)),
+            deferred: Some(since(before, written)),
+            expired: None,
         };
         self.claims.insert(on.clone(), ClaimState::Retrying);
         let receipt = (on.0.clone(), deferral.envelope.receipt);
@@ -254,6 +258,7 @@ impl Rows {
             is_queued: false,
             leased_for: None,
             deferred: None,
+            expired: None,
         };
         self.retries.insert(on.clone(), retry);
     }
@@ -326,4 +331,21 @@ impl Retry {
         let is_kept = self.deferred.is_some() || self.leased_for.is_some();
         is_kept && self.due > Instant::now()
     }
+
+    /// Returns the deferral that continues if the attempt is deferred again.
+    pub(super) fn earlier_deferral(&self) -> Option<(DeferReason, Instant)> {
+        self.deferred.or(self.expired)
+    }
+}
+
+/// Returns the reason and the start of a deferral that is written after this earlier one.
+pub(super) fn since(
+    before: Option<(DeferReason, Instant)>,
+    written: DeferralWrite,
+) -> (DeferReason, Instant) {
+    let kept = before.filter(|_| written.is_continued);
+    (
+        written.reason,
+        kept.map_or_else(Instant::now, |kept| kept.1),
+    )
 }
