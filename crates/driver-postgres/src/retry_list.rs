@@ -105,7 +105,9 @@ pub(crate) async fn early(c: &mut PgConnection, filter: &RetryFilter) -> Result<
     bind(query, filter).fetch_one(c).await?.count("count")
 }
 
-/// Makes retries due now, and writes an audit row for each. Returns how many retries it changed.
+/// Makes retries due now, those that are due first, and writes an audit row for each. Returns how
+/// many retries it changed. Their rows are locked in the order of the events' numbers, as workers
+/// lock them. In another order, an operator and a worker could wait for each other.
 pub(crate) async fn hurry(
     c: &mut PgConnection,
     filter: &RetryFilter,
@@ -113,19 +115,25 @@ pub(crate) async fn hurry(
     by: &str,
 ) -> Result<u64, Error> {
     let query = sqlx::query(concat!(
-        "with chosen as (
+        "with chosen as materialized (
              select r.event, r.route, e.event_id
              from retries r join events e on e.number = r.event where ",
         matching!(),
         early!(),
         "    order by r.not_before, e.event_id, r.route
              limit $6
+         ), locked as materialized (
+             select r.event, r.route, chosen.event_id
+             from chosen join retries r on r.event = chosen.event and r.route = chosen.route
+             where true",
+        early!(),
+        "    order by r.event, r.route
              for update of r
          ), hurried as (
              update retries set not_before = now()
-             from chosen
-             where retries.event = chosen.event and retries.route = chosen.route
-             returning chosen.event_id, retries.route
+             from locked
+             where retries.event = locked.event and retries.route = locked.route
+             returning locked.event_id, retries.route
          )
          insert into audit (actor, action, subject)
          select $7, 'retries.hurry', 'event ' || encode(event_id, 'hex') || ' on route ' || route

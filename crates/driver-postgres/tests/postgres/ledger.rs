@@ -1,10 +1,14 @@
 //! Tests of what operators read and change in the store.
 
+use std::time::Duration;
+
 use hookbox_driver::{
     AuditFilter, ClaimState, DeadFilter, DeadReason, DeadState, EventFilter, Ledger, Outcome,
-    Refusal, RefusalFilter, Then,
+    Refusal, RefusalFilter, RetryFilter, Then,
 };
 use hookbox_event::{ReceiptId, Timestamp};
+use hookbox_testkit::eventually::eventually;
+use sqlx::{Connection, Executor};
 
 use crate::world::{World, again, envelope, route};
 
@@ -326,4 +330,43 @@ async fn reads_do_not_wait_for_a_transaction_that_is_open() {
     );
     world.assert_balanced().await;
     world.store.rollback(tx).await;
+}
+
+/// A worker locks retries in the order of the events' numbers. If an operator locked them in the
+/// order in which they are due, the two could be in a deadlock.
+#[tokio::test]
+async fn retries_are_hurried_in_the_order_in_which_workers_lock_them() {
+    let world = World::new().await;
+    // The event with the lower number is due later.
+    for (event, hours) in [(1, 2), (2, 1)] {
+        let after = Duration::from_secs(hours * 3600);
+        let failed = envelope(event, event, "{}");
+        world.fail(&failed, 1, Then::Retry { after }).await;
+    }
+    let mut connection = world.connect().await;
+    let mut worker = connection.begin().await.unwrap();
+    let first = "select from retries
+                 where event = (select min(event) from retries) for update";
+    worker.execute(first).await.unwrap();
+    let work = async {
+        eventually("the operator must wait for the worker", || async {
+            let query = "select count(*) from pg_stat_activity
+                         where datname = current_database() and wait_event_type = 'Lock'";
+            match world.number(query).await {
+                1 => Ok(()),
+                other => Err(format!("{other} sessions wait")),
+            }
+        })
+        .await;
+        let second = "select from retries
+                      where event = (select max(event) from retries) for update nowait";
+        let locked = worker.execute(second).await;
+        locked.expect("the operator must not have locked a later row than the one it waits for");
+        worker.rollback().await.unwrap();
+    };
+    let filter = RetryFilter::default();
+    let (hurried, ()) = tokio::join!(world.store.hurry(&filter, 10, "ann"), work);
+    assert_eq!(hurried.unwrap(), 2);
+    let due = "select count(*) from retries where not_before <= now()";
+    assert_eq!(world.number(due).await, 2);
 }
