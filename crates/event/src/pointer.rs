@@ -40,6 +40,14 @@ impl Pointer {
         let tokens: Vec<String> = self.tokens.iter().take(names).cloned().collect();
         (!tokens.is_empty()).then_some(Self { tokens })
     }
+
+    /// Returns the index of the array element that a name on a path can mean; `None` if the name is
+    /// not an index (RFC 6901 §4: digits without leading zeros).
+    pub fn element_index(name: &str) -> Option<usize> {
+        let is_digits = name.bytes().all(|byte| byte.is_ascii_digit());
+        let is_plain = is_digits && (name == "0" || !name.starts_with('0'));
+        is_plain.then(|| name.parse().ok()).flatten()
+    }
 }
 
 impl FromStr for Pointer {
@@ -102,6 +110,25 @@ mod tests {
         }
         let whole = "".parse::<Pointer>();
         assert_eq!(whole, Err(InvalidPointer::Whole));
+    }
+
+    #[test]
+    fn an_index_has_digits_without_leading_zeros() {
+        for (name, index) in [
+            ("0", Some(0)),
+            ("1", Some(1)),
+            ("10", Some(10)),
+            ("", None),
+            ("00", None),
+            ("01", None),
+            ("+1", None),
+            ("-1", None),
+            ("1 ", None),
+            ("a", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(Pointer::element_index(name), index, "{name:?}");
+        }
     }
 
     #[test]

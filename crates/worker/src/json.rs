@@ -142,7 +142,7 @@ impl<'a> JsonValue<'a> {
         for (names, name) in pointer.tokens().iter().enumerate() {
             let (is_array, leads) = match &value.instance.kind {
                 Kind::Object(_) | Kind::Null => (false, true),
-                Kind::Array(_) => (true, index(name).is_some()),
+                Kind::Array(_) => (true, Pointer::element_index(name).is_some()),
                 Kind::Bool(_) | Kind::Number(_) | Kind::String(_) | Kind::LoneSurrogate => {
                     (false, false)
                 }
@@ -167,7 +167,7 @@ impl<'a> JsonValue<'a> {
     pub(crate) fn member(self, name: &str) -> Option<JsonValue<'a>> {
         let instance = match &self.instance.kind {
             Kind::Object(object) => object.members.get(name)?,
-            Kind::Array(elements) => elements.get(index(name)?)?,
+            Kind::Array(elements) => elements.get(Pointer::element_index(name)?)?,
             Kind::Null
             | Kind::Bool(_)
             | Kind::Number(_)
@@ -197,14 +197,6 @@ impl<'a> JsonValue<'a> {
             | Kind::Object(_) => None,
         }
     }
-}
-
-/// Returns the index that a part of a JSON Pointer names: digits without a leading zero (RFC 6901
-/// §4).
-fn index(token: &str) -> Option<usize> {
-    let is_digits = token.bytes().all(|byte| byte.is_ascii_digit());
-    let has_zero = token.len() > 1 && token.starts_with('0');
-    token.parse().ok().filter(|_| is_digits && !has_zero)
 }
 
 impl std::fmt::Display for Unreachable {

@@ -8,6 +8,7 @@ use super::canonical::{Canonical, canonical_of};
 use super::compare::Number;
 use super::condition::{Condition, ExactNumber, Literal, Test};
 use super::extracts::Leaf;
+use crate::Pointer;
 
 /// Conditions that are decided together, in one scan of a body.
 #[derive(Debug, Default)]
@@ -104,7 +105,7 @@ impl Conditions {
         place.below.insert(name, new);
         place
             .elements
-            .extend(element_index(token).map(|index| (index, new)));
+            .extend(Pointer::element_index(token).map(|index| (index, new)));
         new
     }
 
@@ -122,14 +123,6 @@ impl Conditions {
     pub(super) fn element(&self, at: PlaceIndex, index: usize) -> Option<PlaceIndex> {
         self.places[at].elements.get(&index).copied()
     }
-}
-
-/// Returns the index of the array element that a name in a pointer can mean; `None` if the name is
-/// not an index (RFC 6901 §4: digits without leading zeros).
-fn element_index(token: &str) -> Option<usize> {
-    let is_digits = token.bytes().all(|byte| byte.is_ascii_digit());
-    let is_plain = is_digits && (token == "0" || !token.starts_with('0'));
-    is_plain.then(|| token.parse().ok()).flatten()
 }
 
 /// What was decided so far about each condition, while a body is scanned.

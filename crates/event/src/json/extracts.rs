@@ -97,7 +97,7 @@ fn is_at(stack: &[Open], text: &Canonical<'_>, pointer: &Pointer) -> bool {
 /// Returns whether a pointer with these tokens leads through the open objects and arrays.
 fn leads_to(stack: &[Open], text: &Canonical<'_>, tokens: &[String]) -> bool {
     stack.iter().zip(tokens).all(|(open, token)| match open {
-        Open::Array { index, .. } => token.parse() == Ok(*index) && !token.starts_with('+'),
+        Open::Array { index, .. } => Pointer::element_index(token) == Some(*index),
         Open::Object { key, .. } => is_value(text.bytes(*key), token),
     })
 }

@@ -106,6 +106,13 @@ fn pointers_lead_to_values() {
         Extract::Found(Scalar::String("deep".into()))
     );
     assert_eq!(extract(body, "/o/x/2"), Extract::Absent);
+    assert_eq!(
+        extract(body, "/o/x/0"),
+        Extract::Found(Scalar::Number("5".into()))
+    );
+    for no_index in ["/o/x/00", "/o/x/01/y", "/o/x/+0", "/o/x/+1/y"] {
+        assert_eq!(extract(body, no_index), Extract::Absent, "{no_index}");
+    }
     assert_eq!(extract(body, "/x"), Extract::Absent);
 }
 
@@ -127,6 +134,9 @@ fn a_repeated_key_makes_its_pointers_ambiguous() {
         extract(r#"{"e":{"t":"a"},"e":1}"#, "/e/t"),
         Extract::Ambiguous
     );
+    let in_array = r#"{"e":[0,{"t":1,"t":2}]}"#;
+    assert_eq!(extract(in_array, "/e/1/t"), Extract::Ambiguous);
+    assert_eq!(extract(in_array, "/e/01/t"), Extract::Absent);
     let elsewhere = r#"{"x":{"uid":1,"uid":2},"uid":"a","y":1,"y":2}"#;
     assert_eq!(
         extract(elsewhere, "/uid"),
