@@ -21,18 +21,21 @@ pub enum DeferReason {
     Leased,
     /// The target of the event's external call was not reached.
     TargetFault,
-    /// The target of the event's external call asked for a pause, or permits no call now.
+    /// The target of the event's external call asked for a pause.
     TargetBusy,
+    /// The rate that the config sets for the target permits no call now.
+    RateLimit,
 }
 
 impl DeferReason {
     /// Every reason, for parsers.
-    pub const ALL: [DeferReason; 5] = [
+    pub const ALL: [DeferReason; 6] = [
         DeferReason::ForeignLock,
         DeferReason::MissingRight,
         DeferReason::Leased,
         DeferReason::TargetFault,
         DeferReason::TargetBusy,
+        DeferReason::RateLimit,
     ];
 
     /// Returns the name of this reason in tables, logs and metrics.
@@ -43,6 +46,7 @@ impl DeferReason {
             DeferReason::Leased => "leased",
             DeferReason::TargetFault => "target_fault",
             DeferReason::TargetBusy => "target_busy",
+            DeferReason::RateLimit => "rate_limit",
         }
     }
 
@@ -61,11 +65,21 @@ impl DeferReason {
             }
             // It is not known whether the call would meet the earlier reason again, so the earlier
             // deferral has not ended.
-            DeferReason::Leased => Some(before),
-            // A target whose nodes fail in different ways gives both reasons in turn.
+            DeferReason::Leased | DeferReason::RateLimit => match before {
+                DeferReason::Leased | DeferReason::RateLimit => Some(self),
+                DeferReason::ForeignLock
+                | DeferReason::MissingRight
+                | DeferReason::TargetFault
+                | DeferReason::TargetBusy => Some(before),
+            },
+            // A target whose nodes fail in different ways gives both reasons in turn. But the time
+            // for which an event waited for its first call does not count.
             DeferReason::TargetFault | DeferReason::TargetBusy => match before {
                 DeferReason::TargetFault | DeferReason::TargetBusy => Some(self),
-                DeferReason::ForeignLock | DeferReason::MissingRight | DeferReason::Leased => None,
+                DeferReason::ForeignLock
+                | DeferReason::MissingRight
+                | DeferReason::Leased
+                | DeferReason::RateLimit => None,
             },
         }
     }
@@ -232,37 +246,54 @@ mod tests {
 
     #[test]
     fn a_deferral_keeps_its_start_while_its_cause_may_last() {
-        use DeferReason::{ForeignLock, Leased, MissingRight, TargetBusy, TargetFault};
+        use DeferReason::{ForeignLock, Leased, MissingRight, RateLimit, TargetBusy, TargetFault};
+        let none: [Option<DeferReason>; 6] = [None; 6];
+        let of = |kept: &[(usize, DeferReason)]| {
+            let mut of = none;
+            for (place, reason) in kept {
+                of[*place] = Some(*reason);
+            }
+            of
+        };
+        // The places are those of the reasons in `ALL`.
+        let (lock, right, leased, fault, busy, rate) = (0, 1, 2, 3, 4, 5);
         for (before, reasons) in [
             (
                 ForeignLock,
-                [Some(ForeignLock), None, Some(ForeignLock), None, None],
+                of(&[
+                    (lock, ForeignLock),
+                    (leased, ForeignLock),
+                    (rate, ForeignLock),
+                ]),
             ),
             (
                 MissingRight,
-                [None, Some(MissingRight), Some(MissingRight), None, None],
+                of(&[
+                    (right, MissingRight),
+                    (leased, MissingRight),
+                    (rate, MissingRight),
+                ]),
             ),
-            (Leased, [None, None, Some(Leased), None, None]),
+            (Leased, of(&[(leased, Leased), (rate, RateLimit)])),
             (
                 TargetFault,
-                [
-                    None,
-                    None,
-                    Some(TargetFault),
-                    Some(TargetFault),
-                    Some(TargetBusy),
-                ],
+                of(&[
+                    (leased, TargetFault),
+                    (fault, TargetFault),
+                    (busy, TargetBusy),
+                    (rate, TargetFault),
+                ]),
             ),
             (
                 TargetBusy,
-                [
-                    None,
-                    None,
-                    Some(TargetBusy),
-                    Some(TargetFault),
-                    Some(TargetBusy),
-                ],
+                of(&[
+                    (leased, TargetBusy),
+                    (fault, TargetFault),
+                    (busy, TargetBusy),
+                    (rate, TargetBusy),
+                ]),
             ),
+            (RateLimit, of(&[(leased, Leased), (rate, RateLimit)])),
         ] {
             for (reason, kept) in DeferReason::ALL.into_iter().zip(reasons) {
                 let case = format!("{reason:?} after {before:?}");

@@ -130,12 +130,12 @@ fn age_max<S: Store>(
     reason: DeferReason,
 ) -> Option<Duration> {
     match reason {
-        // `Leased`, `TargetFault` and `TargetBusy` are reasons of external calls, and never of a
-        // handler.
+        // All but two are reasons of external calls, and never of a handler.
         DeferReason::ForeignLock
         | DeferReason::Leased
         | DeferReason::TargetFault
-        | DeferReason::TargetBusy => return None,
+        | DeferReason::TargetBusy
+        | DeferReason::RateLimit => return None,
         DeferReason::MissingRight => {}
     }
     let (rights, route) = (&context.counters.rights, context.route);

@@ -53,11 +53,11 @@ impl Stop {
     /// Returns the stop that follows when the store refuses leases for the reason `why`. Returns
     /// `None` if the events are to wait in memory instead.
     pub fn of(why: NoPermit) -> Option<Self> {
-        use DeferReason::{TargetBusy, TargetFault};
+        use DeferReason::{RateLimit, TargetBusy, TargetFault};
         let (pause, reason, is_by_target) = match why {
             NoPermit::Open(pause) => (pause, TargetFault, true),
             NoPermit::Wait(pause) if pause > WAIT_IN_MEMORY_MAX => (pause, TargetBusy, true),
-            NoPermit::Rate(pause) if pause > WAIT_IN_MEMORY_MAX => (pause, TargetBusy, false),
+            NoPermit::Rate(pause) if pause > WAIT_IN_MEMORY_MAX => (pause, RateLimit, false),
             NoPermit::Rate(_) | NoPermit::Wait(_) | NoPermit::Busy => return None,
         };
         Some(Self {
@@ -175,7 +175,10 @@ mod tests {
         let long = WAIT_IN_MEMORY_MAX + SECOND;
         let (busy, fault) = (DeferReason::TargetBusy, DeferReason::TargetFault);
         assert_eq!(stop(NoPermit::Wait(long)), Some((busy, true)));
-        assert_eq!(stop(NoPermit::Rate(long)), Some((busy, false)));
+        assert_eq!(
+            stop(NoPermit::Rate(long)),
+            Some((DeferReason::RateLimit, false))
+        );
         assert_eq!(stop(NoPermit::Open(SECOND)), Some((fault, true)));
     }
 

@@ -93,6 +93,7 @@ impl<S: Store> EffectRoute<S> {
                  wait in its queue meanwhile, and no event loses an attempt"
             ),
             DeferReason::TargetFault
+            | DeferReason::RateLimit
             | DeferReason::Leased
             | DeferReason::ForeignLock
             | DeferReason::MissingRight => tracing::error!(

@@ -1,9 +1,10 @@
 //! Tests how long the calls for an event are deferred before each counts as an attempt.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hookbox_driver::{DeadReason, FailureClass};
+use hookbox_driver::{DeadReason, FailureClass, Rate};
 
 use crate::call_script::End;
 use crate::effects::{failures, with_effect};
@@ -102,4 +103,25 @@ async fn another_failure_ends_an_expired_deferral() {
     })
     .await;
     assert_eq!(failures(&world).len(), 2);
+}
+
+/// At a low rate an event may wait for hours until the first call is made for it. That time does not
+/// count, because the target was not called.
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_the_first_call_does_not_count() {
+    let mut world = with_effect(4);
+    if let Some(limits) = &mut world.limits {
+        limits.rate = Some(Rate {
+            calls: NonZeroU32::MIN,
+            per: 40 * 60 * SECOND,
+        });
+    }
+    for number in 1..=4 {
+        world.calls.next(id(number), [End::Busy(None)]);
+    }
+    world.put_each(1..=4);
+    let _running = world.start();
+    within("events 1 to 4 must be done", || world.are_done(1..=4)).await;
+    assert_eq!(world.calls.made().len(), 8);
+    assert_eq!(failures(&world), []);
 }
