@@ -29,8 +29,8 @@ use crate::{headers, keys, trust};
 /// the next call can use the connection.
 const BODY_WAIT: Duration = Duration::from_secs(2);
 
-/// Makes calls to one target. Any number of calls may run at the same time. The client starts no
-/// task.
+/// Makes calls to one target. Any number of calls may run at the same time. The only task of a
+/// client closes idle connections. It runs on the runtime of the calls, and ends with the client.
 pub struct Client {
     connector: Connector,
     resolve: Arc<dyn Resolve>,
@@ -90,12 +90,6 @@ impl Client {
     #[must_use]
     pub fn target(&self) -> String {
         self.connector.target.to_string()
-    }
-
-    /// Closes the connections that have waited for too long. Each call does that, too, so this is
-    /// only needed for a target without calls.
-    pub fn close_expired(&self) {
-        self.pool.close_expired(Instant::now());
     }
 
     /// Posts an event, and waits for the answer. When the future is dropped, the call is given up,

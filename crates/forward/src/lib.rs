@@ -5,9 +5,9 @@
 //! caller decides when and how often an event is posted and how many calls run at the same time,
 //! and it records the results.
 //!
-//! Architecture invariant: this crate knows no store, no broker and no engine, and it starts no
-//! task: a call reads and writes its own socket. The time that is signed and the resolver of names
-//! are arguments.
+//! Architecture invariant: this crate knows no store, no broker and no engine, and no task outlives
+//! the client: a call reads and writes its own socket, and the only task closes idle connections.
+//! The time that is signed and the resolver of names are arguments.
 
 mod address;
 mod answer;

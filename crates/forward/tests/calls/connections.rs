@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hookbox_forward::{CallClass, Client, Resolve};
 use hookbox_testkit::eventually::eventually;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time;
@@ -20,6 +21,9 @@ use crate::world::{Names, call, client, client_of, failure, localhost, settings}
 
 /// How many calls may be in flight to one target at the same time.
 const IN_FLIGHT: usize = 256;
+
+/// How many calls the test of idle connections makes at the same time.
+const BURST: usize = 8;
 
 /// A time after which a connection that waits for its next request is closed.
 const TOO_LONG: Duration = Duration::from_secs(5);
@@ -109,14 +113,7 @@ async fn many_calls_run_at_the_same_time() {
     // The loop runs twice. The second time, the calls use the connections that the calls of the
     // first time have opened.
     for _ in 0..2 {
-        let mut calls = JoinSet::new();
-        for _ in 0..IN_FLIGHT {
-            let client = Arc::clone(&client);
-            calls.spawn(async move { client.call(&call()).await });
-        }
-        while let Some(result) = calls.join_next().await {
-            result.unwrap().unwrap();
-        }
+        call_at_once(&client, IN_FLIGHT).await;
     }
     assert_eq!(service.received().len(), 2 * IN_FLIGHT);
     assert!(service.opened() <= 2 * IN_FLIGHT, "{}", service.opened());
@@ -180,20 +177,52 @@ async fn a_call_that_is_given_up_closes_its_connection() {
     .await;
 }
 
+/// No call is made meanwhile, so only the client itself can close the connections. In the second
+/// round, connections wait again after all connections before them were closed.
 #[tokio::test]
-async fn connections_that_wait_for_too_long_are_closed() {
+async fn connections_that_wait_for_too_long_are_closed_without_another_call() {
+    let service = Service::together(BURST).await;
+    let client: Arc<Client> = client(&service).into();
+    for round in 1..=2 {
+        call_at_once(&client, BURST).await;
+        assert_eq!(service.opened(), round * BURST);
+        // The service waits for no timer, so the test may pause the clock and move it forward.
+        time::pause();
+        time::advance(TOO_LONG).await;
+        time::resume();
+        eventually("the client must close the connections", async || {
+            service.open() == 0
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn the_task_of_a_client_ends_with_it() {
+    let alive = || Handle::current().metrics().num_alive_tasks();
     let service = Service::new(|_| Reply::ok()).await;
     let client = client(&service);
+    let before = alive();
     client.call(&call()).await.unwrap();
-    client.close_expired();
-    assert_eq!(service.open(), 1);
-    // The service waits for no timer, so the test may pause the clock and move it forward.
-    time::pause();
-    time::advance(TOO_LONG).await;
-    time::resume();
-    client.close_expired();
-    eventually("the client must close the connection", async || {
-        service.open() == 0
-    })
+    drop(client);
+    eventually(
+        "only the task of the service must be left",
+        async || match alive() {
+            left if left == before => Ok(()),
+            left => Err(left),
+        },
+    )
     .await;
+}
+
+/// Makes so many calls at the same time, all of which must succeed.
+async fn call_at_once(client: &Arc<Client>, count: usize) {
+    let mut calls = JoinSet::new();
+    for _ in 0..count {
+        let client = Arc::clone(client);
+        calls.spawn(async move { client.call(&call()).await });
+    }
+    while let Some(result) = calls.join_next().await {
+        result.unwrap().unwrap();
+    }
 }
