@@ -6,6 +6,8 @@
 //! not disturb hookbox's own queues.
 
 mod address;
+mod channel;
+mod channel_error;
 mod error;
 mod message;
 mod round;
@@ -80,18 +82,19 @@ impl ExchangePublisher {
 
     /// Returns the longest time that [`ExchangePublisher::publish`] takes. It includes the time to
     /// connect, and the time for two publish rounds: the message first waits for the end of the
-    /// publish round that is under way, and is then published in the next one.
+    /// publish round that is under way, and is then published in the next one. Each of them may
+    /// take twice the deadline of a confirm, because its messages may be published once more.
     pub fn deadline(&self) -> Duration {
-        self.options.connect_deadline + 2 * self.options.confirm_deadline
+        self.options.connect_deadline + 4 * self.options.confirm_deadline
     }
 
     /// Publishes a message, and waits for the broker's confirm. When the returned future is
     /// dropped, the message may be published all the same.
     ///
     /// # Errors
-    /// When the broker has not confirmed the message. After [`ExchangeError::Unknown`],
-    /// [`ExchangeError::NoRight`] and [`ExchangeError::Blocked`], the message may have been
-    /// published all the same. After every other error, the message was not published.
+    /// When the broker has not confirmed the message. After [`ExchangeError::Late`],
+    /// [`ExchangeError::TooLong`] and [`ExchangeError::Closed`], the message was not published.
+    /// After every other error, it may have been published all the same.
     pub async fn publish(&self, message: ExchangeMessage) -> Result<(), ExchangeError> {
         let is_decided = Arc::new(AtomicBool::new(false));
         let ask = async {

@@ -1,5 +1,6 @@
 //! The reasons why the broker has not confirmed a message to an exchange.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use hookbox_driver::OpenError;
@@ -22,14 +23,25 @@ pub enum ExchangeError {
     /// The exchange does not exist.
     #[error("there is no exchange {0:?}; declare it, because hookbox does not")]
     NoExchange(String),
-    /// The account may not publish to the exchange, or may not use the routing key of some message
-    /// of the same publish round. The broker closes the channel without saying which message it has
-    /// refused.
+    /// The account may not publish to the exchange, or may not use the routing key. The broker does
+    /// not say which, and no other message of the same publish round shows that the account may
+    /// publish to the exchange.
     #[error(
-        "the account has no right to write to the exchange {0:?}; grant it with `rabbitmqctl \
-         set_permissions`, whose second pattern is for writing"
+        "the account has no right to write to the exchange {0:?}, or to use this routing key; grant \
+         it with `rabbitmqctl set_permissions`, whose second pattern is for writing, or with \
+         `rabbitmqctl set_topic_permissions`"
     )]
     NoRight(String),
+    /// The account may publish to the exchange, but may not use the routing key of this message.
+    #[error(
+        "the account has no right to use this routing key on the exchange {0:?}; grant it with \
+         `rabbitmqctl set_topic_permissions`, whose first pattern is for writing"
+    )]
+    RefusedKey(String),
+    /// The broker refuses this message, for example because it is larger than the broker's
+    /// `max_message_size`.
+    #[error("the broker refuses the message because of its size or its properties")]
+    RefusedMessage(#[source] Arc<dyn Error + Send + Sync>),
     /// The broker cannot be reached, or refuses the connection.
     #[error("the broker cannot be used")]
     Unavailable(#[source] Arc<OpenError>),

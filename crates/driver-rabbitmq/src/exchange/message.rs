@@ -3,6 +3,12 @@
 use std::fmt;
 
 use bytes::Bytes;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
+
+/// The largest length in bytes of a routing key, a message id and a content type. In AMQP 0-9-1
+/// they are short strings.
+const SHORT_MAX: usize = 255;
 
 /// A message to an exchange. `Debug` does not show the body.
 #[derive(Clone)]
@@ -27,6 +33,41 @@ pub enum HeaderValue {
     Text(String),
     /// A number.
     Number(u32),
+}
+
+impl ExchangeMessage {
+    pub(super) fn properties(&self) -> BasicProperties {
+        let mut headers = FieldTable::default();
+        for (name, value) in &self.headers {
+            let value = match value {
+                HeaderValue::Text(text) => AMQPValue::LongString(text.as_str().into()),
+                HeaderValue::Number(number) => AMQPValue::LongLongInt(i64::from(*number)),
+            };
+            headers.insert(name.as_str().into(), value);
+        }
+        BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_content_type(self.content_type.as_str().into())
+            .with_message_id(self.message_id.as_str().into())
+            .with_headers(headers)
+    }
+
+    /// Returns which text of the message is too long for AMQP, if any. With such a text, lapin
+    /// would fail in the middle of sending the message.
+    pub(super) fn too_long(&self) -> Option<&'static str> {
+        let texts = [
+            ("routing key", &self.routing_key),
+            ("message id", &self.message_id),
+            ("content type", &self.content_type),
+        ];
+        let is_too_long = |(_, text): &(&str, &String)| text.len() > SHORT_MAX;
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, _)| ("name of a header", name));
+        let mut texts = texts.into_iter().chain(headers);
+        texts.find(is_too_long).map(|(what, _)| what)
+    }
 }
 
 impl fmt::Debug for ExchangeMessage {

@@ -1,30 +1,29 @@
 //! The task that owns the connection and the channel of an [`super::ExchangePublisher`] (H1). It
-//! works in publish rounds, as the publishers of hookbox's own queues do.
+//! works in publish rounds, as the publishers of hookbox's own queues do. If the broker closes the
+//! channel because of one message, each message of the publish round that has no result is
+//! published once more, in a publish round of its own. So the failure affects no other message.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hookbox_driver::OpenError;
-use lapin::options::{BasicPublishOptions, ExchangeDeclareOptions};
+use lapin::options::ExchangeDeclareOptions;
 use lapin::protocol::AMQPSoftError;
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ExchangeKind, PublisherConfirm};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, ExchangeKind};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::channel::{ExchangeChannel, RoundEnd};
+use super::channel_error::ChannelError;
 use super::error::ExchangeError;
-use super::message::{ExchangeMessage, HeaderValue};
-use super::round::{RoundResults, results};
+use super::message::ExchangeMessage;
 use crate::Options;
 use crate::connection::{close, connect};
 use crate::nodes::Nodes;
 use crate::publisher::confirming_channel;
-use crate::refusal::{is_refused, soft_error, unavailable};
-
-/// The largest length in bytes of a routing key, a message id and a content type. In AMQP 0-9-1
-/// they are short strings.
-const SHORT_MAX: usize = 255;
+use crate::refusal::{soft_error, unavailable};
 
 /// A message that is to be published, and the channel on which its caller waits for the result.
 pub(super) struct Request {
@@ -44,42 +43,155 @@ pub(super) struct Task {
     pub stop: CancellationToken,
 }
 
-/// A connection, and the channel on which the task publishes.
-struct Opened {
-    connection: Connection,
-    channel: Channel,
-    /// Whether another publish round may use the channel.
-    is_usable: bool,
+/// What is known while the messages of a publish round are published once more.
+struct Repetition {
+    /// Why the broker has closed the channel in the publish round.
+    error: ChannelError,
+    /// Whether a message of the publish round shows that the account may write to the exchange.
+    is_allowed: bool,
+    /// The messages for which the account lacks a right.
+    refused: Vec<Request>,
 }
 
 impl Task {
     pub async fn run(mut self) {
-        let mut opened: Option<Opened> = None;
+        let mut opened: Option<ExchangeChannel> = None;
         while let Some(round) = self.next_round().await {
-            let mut current = match self.connection(opened.take()).await {
-                Ok(current) => current,
-                Err(error) => {
-                    answer_all(round, &error);
-                    continue;
-                }
-            };
-            if current.connection.status().blocked() {
-                // lapin writes nothing while the broker has a resource alarm, so a publish would
-                // hang.
-                answer_all(round, &ExchangeError::Blocked);
-                opened = Some(current);
-                continue;
-            }
-            current.is_usable = self.publish(&current, round).await;
-            if current.is_usable || current.connection.status().blocked() {
-                opened = Some(current);
-            } else {
-                close(&current.connection, self.options.close_deadline).await;
-            }
+            opened = self.publish_all(opened.take(), round).await;
         }
         if let Some(last) = opened {
             close(&last.connection, self.options.close_deadline).await;
         }
+    }
+
+    /// Publishes all messages of one publish round, and sends each caller its result. Returns the
+    /// connection if it may be used further.
+    async fn publish_all(
+        &self,
+        opened: Option<ExchangeChannel>,
+        round: Vec<Request>,
+    ) -> Option<ExchangeChannel> {
+        let mut current = match self.connection(opened).await {
+            Ok(current) => current,
+            Err(error) => {
+                answer_all(round, &error);
+                return None;
+            }
+        };
+        if current.is_blocked() {
+            // lapin writes nothing while the broker has a resource alarm, so a publish would hang.
+            answer_all(round, &ExchangeError::Blocked);
+            return Some(current);
+        }
+        let round = sendable(round);
+        let is_single = round.len() == 1;
+        let messages: Vec<&ExchangeMessage> = round.iter().map(|it| &it.message).collect();
+        let deadline = Instant::now() + self.options.confirm_deadline;
+        let RoundEnd {
+            each,
+            channel_error,
+        } = current.publish(&messages, deadline).await;
+        let is_allowed = each.iter().any(Option::is_some);
+        let mut unresolved = Vec::new();
+        for (request, result) in round.into_iter().zip(each) {
+            match result {
+                Some(result) => answer(request, result),
+                None => unresolved.push(request),
+            }
+        }
+        match channel_error {
+            Some(error) if !is_single => {
+                let repetition = Repetition {
+                    error,
+                    is_allowed,
+                    refused: Vec::new(),
+                };
+                return self.publish_again(current, unresolved, repetition).await;
+            }
+            Some(error) => answer_all(unresolved, &error.error_of_cause(&self.exchange)),
+            None => answer_all(unresolved, &current.error_without_confirm()),
+        }
+        self.keep(current).await
+    }
+
+    /// Publishes each of these messages once more, in a publish round of its own, after the broker
+    /// has closed the channel because of one of them. The message that was the cause is then refused
+    /// alone. A message that the broker had already stored is stored twice, with the same id.
+    async fn publish_again(
+        &self,
+        current: ExchangeChannel,
+        unresolved: Vec<Request>,
+        mut repetition: Repetition,
+    ) -> Option<ExchangeChannel> {
+        let deadline = Instant::now() + self.options.confirm_deadline;
+        let mut opened = Some(current);
+        let mut left = unresolved.into_iter();
+        while let Some(request) = left.next() {
+            if request.answer.is_closed() {
+                // The caller has given up the message.
+                continue;
+            }
+            let opening = timeout_at(deadline, self.connection(opened.take())).await;
+            let error = match opening {
+                Ok(Ok(current)) if current.is_blocked() => {
+                    opened = Some(current);
+                    ExchangeError::Blocked
+                }
+                Ok(Ok(mut current)) => {
+                    self.publish_single(&mut current, request, deadline, &mut repetition)
+                        .await;
+                    opened = Some(current);
+                    continue;
+                }
+                Ok(Err(error)) => error,
+                Err(_elapsed) => repetition.error.error_of_any(&self.exchange),
+            };
+            answer(request, Err(error.clone()));
+            answer_all(left, &error);
+            break;
+        }
+        // The broker gives the same code for a missing right to write to the exchange, and to use a
+        // routing key. A message with a result shows that the account may write to the exchange.
+        let error = if repetition.is_allowed {
+            ExchangeError::RefusedKey(self.exchange.clone())
+        } else {
+            ExchangeError::NoRight(self.exchange.clone())
+        };
+        answer_all(repetition.refused, &error);
+        self.keep(opened?).await
+    }
+
+    /// Publishes one message in a publish round of its own, and sends its caller the result, unless
+    /// the account lacks a right. Which right that is, the other messages show.
+    async fn publish_single(
+        &self,
+        current: &mut ExchangeChannel,
+        request: Request,
+        deadline: Instant,
+        repetition: &mut Repetition,
+    ) {
+        let RoundEnd {
+            each,
+            channel_error,
+        } = current.publish(&[&request.message], deadline).await;
+        match (each.into_iter().next().flatten(), channel_error) {
+            (Some(result), _) => {
+                repetition.is_allowed = true;
+                answer(request, result);
+            }
+            (None, Some(ChannelError::NoRight)) => repetition.refused.push(request),
+            (None, Some(error)) => answer(request, Err(error.error_of_cause(&self.exchange))),
+            (None, None) => answer(request, Err(current.error_without_confirm())),
+        }
+    }
+
+    /// Returns the connection if it may be used further, or is blocked. Otherwise closes it.
+    async fn keep(&self, current: ExchangeChannel) -> Option<ExchangeChannel> {
+        if current.is_usable || current.is_blocked() {
+            return Some(current);
+        }
+        close(&current.connection, self.options.close_deadline).await;
+        None
     }
 
     /// Returns the open connection if it can be used, or else opens another one.
@@ -87,7 +199,10 @@ impl Task {
     /// A connection that the broker has blocked is kept until the resource alarm is over. RabbitMQ
     /// blocks a connection only when something is published over it. So a new connection would seem
     /// usable, and the messages published over it would get no confirm.
-    async fn connection(&self, opened: Option<Opened>) -> Result<Opened, ExchangeError> {
+    async fn connection(
+        &self,
+        opened: Option<ExchangeChannel>,
+    ) -> Result<ExchangeChannel, ExchangeError> {
         if let Some(current) = opened {
             let status = current.connection.status();
             if status.connected() && (current.is_usable || status.blocked()) {
@@ -117,14 +232,15 @@ impl Task {
     }
 
     /// Connects, and checks that the exchange exists.
-    async fn open(&self) -> Result<Opened, ExchangeError> {
+    async fn open(&self) -> Result<ExchangeChannel, ExchangeError> {
         let unusable = |error: OpenError| ExchangeError::Unavailable(Arc::new(error));
         let connection = connect(&self.options, &self.nodes, "publish for users");
         let connection = connection.await.map_err(unusable)?;
         match timeout(self.options.connect_deadline, self.channel(&connection)).await {
-            Ok(Ok(channel)) => Ok(Opened {
+            Ok(Ok(channel)) => Ok(ExchangeChannel {
                 connection,
                 channel,
+                exchange: self.exchange.clone(),
                 is_usable: true,
             }),
             Ok(Err(error)) => {
@@ -166,125 +282,26 @@ impl Task {
             .map_err(refused)?;
         Ok(channel)
     }
-
-    /// Publishes all messages of one publish round, and sends each caller its result. Returns
-    /// whether the channel may be used further.
-    async fn publish(&self, opened: &Opened, round: Vec<Request>) -> bool {
-        let mut sendable = Vec::with_capacity(round.len());
-        for request in round {
-            if request.is_decided.swap(true, Ordering::AcqRel) {
-                // The caller gave up the message while the task was connecting.
-                continue;
-            }
-            match too_long(&request.message) {
-                Some(what) => answer(request, Err(ExchangeError::TooLong(what))),
-                None => sendable.push(request),
-            }
-        }
-        let deadline = Instant::now() + self.options.confirm_deadline;
-        let pending = self.send_all(&opened.channel, &sendable, deadline).await;
-        let mut confirms: Vec<Option<Confirmation>> = Vec::with_capacity(pending.len());
-        let mut lacks_right = false;
-        for confirm in pending {
-            confirms.push(match timeout_at(deadline, confirm).await {
-                Ok(Ok(confirm)) => Some(confirm),
-                Ok(Err(error)) => {
-                    lacks_right |= is_refused(&error);
-                    None
-                }
-                Err(_elapsed) => None,
-            });
-        }
-        let ids = sendable.iter().map(|it| it.message.message_id.clone());
-        let ids: Vec<String> = ids.collect();
-        let RoundResults { each, is_usable } = results(&ids, confirms);
-        // After a rejection, the channel is not used further: RabbitMQ remembers for each channel
-        // that a queue was full (H16).
-        let is_rejected = |result: &Result<(), _>| matches!(result, Err(ExchangeError::Rejected));
-        let is_usable = is_usable && !each.iter().any(is_rejected);
-        // The reason, if it is known, why some messages of the publish round have no confirm.
-        let known = if lacks_right {
-            Some(ExchangeError::NoRight(self.exchange.clone()))
-        } else if opened.connection.status().blocked() {
-            Some(ExchangeError::Blocked)
-        } else {
-            None
-        };
-        for (request, result) in sendable.into_iter().zip(each) {
-            let result = match (result, &known) {
-                (Err(ExchangeError::Unknown), Some(known)) => Err(known.clone()),
-                (result, _) => result,
-            };
-            answer(request, result);
-        }
-        is_usable
-    }
-
-    /// Sends the messages of one publish round, and stops at the first one that cannot be sent.
-    async fn send_all(
-        &self,
-        channel: &Channel,
-        round: &[Request],
-        deadline: Instant,
-    ) -> Vec<PublisherConfirm> {
-        let mut pending = Vec::with_capacity(round.len());
-        for request in round {
-            let message = &request.message;
-            let options = BasicPublishOptions {
-                mandatory: true,
-                immediate: false,
-            };
-            let sent = channel.basic_publish(
-                self.exchange.as_str().into(),
-                message.routing_key.as_str().into(),
-                options,
-                &message.body,
-                properties(message),
-            );
-            match timeout_at(deadline, sent).await {
-                Ok(Ok(confirm)) => pending.push(confirm),
-                Ok(Err(_)) | Err(_) => break,
-            }
-        }
-        pending
-    }
 }
 
-fn properties(message: &ExchangeMessage) -> BasicProperties {
-    let mut headers = FieldTable::default();
-    for (name, value) in &message.headers {
-        let value = match value {
-            HeaderValue::Text(text) => AMQPValue::LongString(text.as_str().into()),
-            HeaderValue::Number(number) => AMQPValue::LongLongInt(i64::from(*number)),
-        };
-        headers.insert(name.as_str().into(), value);
-    }
-    BasicProperties::default()
-        .with_delivery_mode(2)
-        .with_content_type(message.content_type.as_str().into())
-        .with_message_id(message.message_id.as_str().into())
-        .with_headers(headers)
-}
-
-/// Returns which text of the message is too long for AMQP, if any. With such a text, lapin would
-/// fail in the middle of sending the message.
-fn too_long(message: &ExchangeMessage) -> Option<&'static str> {
-    let texts = [
-        ("routing key", &message.routing_key),
-        ("message id", &message.message_id),
-        ("content type", &message.content_type),
-    ];
-    let is_too_long = |(_, text): &(&str, &String)| text.len() > SHORT_MAX;
-    let headers = message
-        .headers
-        .iter()
-        .map(|(name, _)| ("name of a header", name));
-    let mut texts = texts.into_iter().chain(headers);
-    texts.find(is_too_long).map(|(what, _)| what)
-}
-
-fn answer_all(round: Vec<Request>, error: &ExchangeError) {
+/// Returns the messages that are to be sent. From now on, they may be published.
+fn sendable(round: Vec<Request>) -> Vec<Request> {
+    let mut sendable = Vec::with_capacity(round.len());
     for request in round {
+        if request.is_decided.swap(true, Ordering::AcqRel) {
+            // The caller gave up the message while the task was connecting.
+            continue;
+        }
+        match request.message.too_long() {
+            Some(what) => answer(request, Err(ExchangeError::TooLong(what))),
+            None => sendable.push(request),
+        }
+    }
+    sendable
+}
+
+fn answer_all(requests: impl IntoIterator<Item = Request>, error: &ExchangeError) {
+    for request in requests {
         answer(request, Err(error.clone()));
     }
 }

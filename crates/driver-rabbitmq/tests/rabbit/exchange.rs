@@ -52,12 +52,31 @@ impl<'w> Exchange<'w> {
         ExchangePublisher::new(self.world.options(), &*self.name).unwrap()
     }
 
-    pub async fn finish(self) {
-        self.world.delete(&self.queue).await;
+    /// Deletes the exchange. The queue stays.
+    pub async fn delete(&self) {
         let channel = self.world.raw.create_channel().await.unwrap();
         let options = ExchangeDeleteOptions::default();
         let deleted = channel.exchange_delete(self.name.as_str().into(), options);
         deleted.await.unwrap();
+    }
+
+    /// Takes all messages from the queue, and returns their ids.
+    pub async fn take_ids(&self) -> Vec<String> {
+        let channel = self.world.raw.create_channel().await.unwrap();
+        let mut ids = Vec::new();
+        loop {
+            let queue = self.queue.as_str().into();
+            let got = channel.basic_get(queue, BasicGetOptions { no_ack: true });
+            let Some(got) = got.await.unwrap() else {
+                return ids;
+            };
+            ids.push(got.properties.message_id().as_ref().unwrap().to_string());
+        }
+    }
+
+    pub async fn finish(self) {
+        self.world.delete(&self.queue).await;
+        self.delete().await;
     }
 }
 

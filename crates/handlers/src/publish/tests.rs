@@ -2,6 +2,8 @@
 //! Messages that reach a broker are tested in `crates/driver-rabbitmq/tests/rabbit/exchange.rs` and
 //! `tests/journeys/published.rs`.
 
+use std::sync::Arc;
+
 use hookbox_forward::Reference;
 use hookbox_worker::{AfterCall, CallRehearsalError, rehearse_call};
 use serde_json::{Value, json};
@@ -43,7 +45,7 @@ fn messages_go_to_the_broker_of_the_settings_or_to_that_of_hookbox() {
     let publish = self::publish(own(), other).expect("the settings must be valid");
     assert_eq!(publish.target().as_str(), "amqp://127.0.0.1:1/shop/orders");
     assert_eq!(publish.limits().concurrency.get(), 200);
-    assert_eq!(publish.time_limit(), Duration::from_secs(11));
+    assert_eq!(publish.time_limit(), Duration::from_secs(16));
     let publish = self::publish(own(), json!({})).expect("the settings must be valid");
     assert_eq!(
         publish.target().as_str(),
@@ -161,8 +163,11 @@ async fn an_unreachable_broker_costs_no_attempt() {
 #[test]
 fn each_publish_error_belongs_to_the_event_or_to_the_broker() {
     let exchange = || "orders".to_owned();
+    let too_large = Arc::new(std::io::Error::other("it is too large"));
     for (error, expect) in [
         (ExchangeError::Unroutable, "Transient"),
+        (ExchangeError::RefusedKey(exchange()), "Transient"),
+        (ExchangeError::RefusedMessage(too_large), "Permanent"),
         (ExchangeError::Unknown, "Unanswered"),
         (ExchangeError::TooLong("routing key"), "Permanent"),
         (ExchangeError::Rejected, "Busy { after: None }"),
