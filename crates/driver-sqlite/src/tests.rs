@@ -18,6 +18,7 @@ mod log;
 mod numbering;
 mod open;
 mod processes;
+mod readers;
 mod retries;
 mod schema;
 mod store;

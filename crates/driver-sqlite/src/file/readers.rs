@@ -1,5 +1,6 @@
 //! The readers: a few connections that cannot write. Reads use them, so that a read never waits for
-//! the writing connection.
+//! the writing connection. A read that its caller gives up, as at a time limit, ends at once, and
+//! its connection is free again.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -8,12 +9,14 @@ use std::time::Duration;
 use hookbox_driver::{Fault, FaultKind};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions};
+use sqlx::{Sqlite, Transaction};
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 use tokio::time::timeout;
 
 use crate::Options;
 use crate::diagnose::fault;
 use crate::file::connect::{self, for_reading};
+use crate::file::leash::Leash;
 use crate::file::opened_file::OpenedFile;
 
 /// How long to wait for a connection. Reads take milliseconds, so if no connection becomes free
@@ -36,10 +39,24 @@ pub(crate) struct Readers {
     exclusive: bool,
 }
 
+/// A connection that one caller uses for reading. When this value is dropped, a statement that
+/// still runs on the connection is interrupted, and then the connection is free for other callers.
+pub(crate) struct Reader<C> {
+    // The leash is declared before the connection, so that it is also dropped before it.
+    leash: Leash,
+    connection: C,
+}
+
+/// A connection of the pool.
+type Pooled = PoolConnection<Sqlite>;
+
+/// The connection that keeps the file open.
+type Pinned = OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>;
+
 /// A connection for reading queues.
 pub(crate) enum QueueReader {
-    Pooled(PoolConnection<sqlx::Sqlite>),
-    Pinned(OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>),
+    Pooled(Reader<Pooled>),
+    Pinned(Reader<Pinned>),
 }
 
 impl Readers {
@@ -65,20 +82,22 @@ impl Readers {
     }
 
     /// Returns a connection from the pool for one or more reads.
-    pub(crate) async fn take(&self) -> Result<PoolConnection<sqlx::Sqlite>, Fault> {
+    pub(crate) async fn take(&self) -> Result<Reader<Pooled>, Fault> {
         let acquired = self.pool.acquire().await;
         // The file is checked after the connection was acquired, because the pool opens new
         // connections by the path, which may lead to another file by then.
         self.file.check().map_err(|gone| gone.fault(DOING))?;
-        acquired.map_err(fault(DOING))
+        let connection = acquired.map_err(fault(DOING))?;
+        Reader::of(connection).await.map_err(fault(DOING))
     }
 
     /// Opens a read transaction, whose reads all see the same snapshot. Dropping the transaction
     /// ends it.
-    pub(crate) async fn snapshot(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, Fault> {
-        let begun = self.pool.begin().await;
-        self.file.check().map_err(|gone| gone.fault(DOING))?;
-        begun.map_err(fault(DOING))
+    pub(crate) async fn snapshot(&self) -> Result<Reader<Transaction<'static, Sqlite>>, Fault> {
+        let Reader { leash, connection } = self.take().await?;
+        let begun = Transaction::<'static, Sqlite>::begin(connection, None).await;
+        let connection = begun.map_err(fault(DOING))?;
+        Ok(Reader { leash, connection })
     }
 
     /// Returns a connection for reading queues. When no other process uses the file, this also
@@ -89,12 +108,12 @@ impl Readers {
             return self.take().await.map(QueueReader::Pooled);
         }
         let slot = Arc::clone(&self.pinned).lock_owned().await;
-        OwnedMutexGuard::try_map(slot, Option::as_mut)
-            .map(QueueReader::Pinned)
-            .map_err(|_| {
-                let doing = "read the SQLite file after it was closed";
-                Fault::plain(FaultKind::Unavailable, doing)
-            })
+        let pinned = OwnedMutexGuard::try_map(slot, Option::as_mut).map_err(|_| {
+            let doing = "read the SQLite file after it was closed";
+            Fault::plain(FaultKind::Unavailable, doing)
+        })?;
+        let reader = Reader::of(pinned).await.map_err(fault(DOING))?;
+        Ok(QueueReader::Pinned(reader))
     }
 
     /// Writes the pages that are only in the write-ahead log into the file that was opened, and
@@ -129,6 +148,27 @@ impl Readers {
         if let Some(connection) = self.pinned.lock().await.take() {
             connect::close(connection).await;
         }
+    }
+}
+
+impl<C: DerefMut<Target = SqliteConnection>> Reader<C> {
+    async fn of(mut connection: C) -> sqlx::Result<Self> {
+        let leash = Leash::of(&mut connection).await?;
+        Ok(Self { leash, connection })
+    }
+}
+
+impl<C: Deref<Target = SqliteConnection>> Deref for Reader<C> {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl<C: DerefMut<Target = SqliteConnection>> DerefMut for Reader<C> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
     }
 }
 

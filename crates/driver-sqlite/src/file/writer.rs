@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use crate::Options;
 use crate::diagnose::{diagnose, fault};
 use crate::file::connect::{self, for_writing};
+use crate::file::leash::Leash;
 use crate::file::opened_file::OpenedFile;
 use crate::file::purpose::Purpose;
 use crate::file::room::Room;
@@ -41,10 +42,6 @@ const SET_SAVEPOINT: &str = "release hookbox_undo; savepoint hookbox_undo; savep
 /// The statements that undo what was written since [`SET_SAVEPOINT`]. The first one removes the
 /// inner savepoint, so the second one sets it again.
 const UNDO: &str = "rollback to hookbox_undo; savepoint hookbox_unit";
-
-/// How many steps of SQLite's virtual machine a statement runs between two checks whether its
-/// connection was dropped. That many steps take some tenths of a millisecond.
-const STEPS_BETWEEN_CHECKS: i32 = 10_000;
 
 /// The statement that sets for how many milliseconds SQLite itself waits for the lock of another
 /// process; then hookbox retries. With a longer timeout, SQLite sleeps up to 100 ms between its
@@ -106,14 +103,6 @@ struct Leashed {
     /// How many transactions the connection has committed, including those that a handler has
     /// committed.
     commits: Arc<AtomicU64>,
-}
-
-struct Leash(Arc<AtomicBool>);
-
-impl Drop for Leash {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 impl Idle {
@@ -257,21 +246,17 @@ impl Writer {
         self.file.check()?;
         let mut connection = connected?;
         sqlx::raw_sql(ASK_AGAIN).execute(&mut connection).await?;
-        let abandoned = Arc::new(AtomicBool::new(false));
-        let looked_at = Arc::clone(&abandoned);
+        let leash = Leash::of(&mut connection).await?;
         let commits = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&commits);
         let mut handle = connection.lock_handle().await?;
-        handle.set_progress_handler(STEPS_BETWEEN_CHECKS, move || {
-            !looked_at.load(Ordering::Relaxed)
-        });
         handle.set_commit_hook(move || {
             counted.fetch_add(1, Ordering::AcqRel);
             true
         });
         drop(handle);
         Ok(Leashed {
-            leash: Leash(abandoned),
+            leash,
             connection,
             commits,
         })
