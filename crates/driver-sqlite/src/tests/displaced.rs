@@ -226,6 +226,113 @@ async fn a_moved_file_is_whole_and_put_back_at_a_restart() {
     world.end().await;
 }
 
+/// Moves a backup from before every publish over the file of the driver.
+fn replace_by_backup(world: &World) {
+    fs::rename(world.folder.join("backup.db"), world.path()).unwrap();
+}
+
+/// Migrates the file, makes a backup of it and opens it.
+async fn open_with_backup(world: &World) -> Sqlite {
+    migrate(world.options()).await.unwrap();
+    fs::copy(world.path(), world.folder.join("backup.db")).unwrap();
+    Sqlite::open(world.options()).await.unwrap()
+}
+
+/// Checks that the file at the path, which is the backup, opens as it was saved: SQLite must find
+/// no transactions of the other file in the write-ahead log.
+async fn is_the_backup(world: World, case: &str) {
+    let log = fs::metadata(world.folder.join("hookbox.db-wal"));
+    assert!(log.is_ok_and(|log| log.len() == 0), "{case}");
+    let driver = Sqlite::open(world.options()).await.unwrap();
+    assert_eq!(driver.readiness(), Readiness::Ready, "{case}");
+    let whole = "select count(*) from pragma_integrity_check where integrity_check = 'ok'";
+    assert_eq!(world.number(whole).await, 1, "{case}");
+    let rows = "select (select count(*) from messages) + (select count(*) from claims)";
+    assert_eq!(world.number(rows).await, 0, "{case}");
+    close(driver).await;
+    world.end().await;
+}
+
+/// While a transaction is open, SQLite cannot empty the write-ahead log of the displaced file. The
+/// driver must empty it when the transaction has ended.
+#[tokio::test]
+async fn the_log_of_a_replaced_file_is_emptied_after_the_last_transaction() {
+    for holder in ["a reader", "a transaction of a handler"] {
+        let world = World::new();
+        let driver = open_with_backup(&world).await;
+        driver.publish(&[route("a")], &batch([1])).await.unwrap();
+        let one = envelope(1);
+        let mut reader = world.meddle().await;
+        let mut tx = None;
+        if holder == "a reader" {
+            let read = sqlx::raw_sql("begin; select count(*) from messages");
+            read.execute(&mut reader).await.unwrap();
+        } else {
+            let mut begun = driver.begin().await.unwrap();
+            let claimed = driver.claim(&mut begun, &route("a"), &[&one]).await;
+            assert_eq!(claimed.unwrap(), [Claimed::Fresh]);
+            let settled = driver.settle(&mut begun, &route("a"), &[done(&one)]).await;
+            settled.unwrap();
+            tx = Some(begun);
+        }
+        replace_by_backup(&world);
+        let is_displaced = async || driver.shared.file.is_displaced();
+        eventually(
+            "the driver must detect that the file was replaced",
+            is_displaced,
+        )
+        .await;
+        // The driver's first attempt has begun by now. This attempt waits until that one has ended.
+        assert!(
+            !driver.shared.readers.empty_log().await,
+            "the log cannot be emptied while {holder} is open"
+        );
+        match tx {
+            Some(tx) => assert!(driver.commit(tx).await.is_err()),
+            None => {
+                let end = sqlx::raw_sql("commit").execute(&mut reader).await;
+                end.unwrap();
+            }
+        }
+        let log = world.folder.join("hookbox.db-wal");
+        eventually("the driver must empty the log", async || {
+            fs::metadata(&log).is_ok_and(|log| log.len() == 0)
+        })
+        .await;
+        reader.close().await.unwrap();
+        close(driver).await;
+        is_the_backup(world, holder).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_replaced_just_before_it_is_closed_leaves_no_log() {
+    let world = World::new();
+    let driver = open_with_backup(&world).await;
+    driver.publish(&[route("a")], &batch([1])).await.unwrap();
+    replace_by_backup(&world);
+    close(driver).await;
+    is_the_backup(world, "closed").await;
+}
+
+/// The transaction has found the file at its path, and then waits for the lock.
+#[tokio::test]
+async fn a_transaction_that_waits_for_the_lock_meanwhile_does_not_begin() {
+    let world = World::new();
+    let driver = world.open().await;
+    let lock = world.lock().await;
+    let mut begin = driver.begin();
+    let waits = timeout(Duration::from_millis(100), &mut begin).await;
+    assert!(waits.is_err());
+    fs::remove_file(world.path()).unwrap();
+    lock.close().await.unwrap();
+    let fault = begin.await.err().unwrap();
+    assert_eq!(fault.kind(), FaultKind::Unavailable);
+    let said = describe(&fault);
+    assert!(said.contains(world.path().to_str().unwrap()), "{said}");
+    close(driver).await;
+}
+
 /// The file of a spool is deleted. Its confirmed messages must still be delivered, and new ones
 /// must be refused.
 #[tokio::test]
