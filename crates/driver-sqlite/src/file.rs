@@ -1,6 +1,7 @@
 //! Creates the SQLite file so that only its owner can read it, and never on a network filesystem.
 
 pub(crate) mod connect;
+mod idle;
 mod leash;
 pub(crate) mod opened_file;
 pub(crate) mod paths;

@@ -84,11 +84,8 @@ async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
                 .collect();
             let written = write(shared, &mut unit, &rows).await;
             crash_point!("sqlite.before_publish_commit");
-            match written {
-                Ok(()) => unit.commit().await,
-                Err(error) => Err(error),
-            }
-            .map_err(fault("publish messages"))
+            let ended = unit.end_with(written).await;
+            ended.map_err(fault("publish messages"))
         }
         Err(fault) => Err(fault),
     };
@@ -187,12 +184,12 @@ async fn probe(shared: &Shared) {
     let Ok(mut unit) = shared.writer.begin_to_accept().await else {
         return;
     };
-    if meta::probe(unit.connection(), crate::moment::now())
-        .await
-        .is_ok()
-        && has_room(shared, &mut unit).await.is_ok()
-        && unit.commit().await.is_ok()
-    {
+    let written = async {
+        meta::probe(unit.connection(), crate::moment::now()).await?;
+        has_room(shared, &mut unit).await
+    };
+    let written = written.await;
+    if unit.end_with(written).await.is_ok() {
         shared.health.set(None);
     }
 }

@@ -6,8 +6,8 @@
 //! back, and the next transaction opens a new connection. A connection is also closed after a
 //! handler that is not hookbox's own has used it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hookbox_driver::{Fault, FaultKind};
@@ -18,8 +18,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::Options;
 use crate::diagnose::{diagnose, fault};
-use crate::file::connect::{self, for_writing};
-use crate::file::leash::Leash;
+use crate::file::connect::for_writing;
+use crate::file::idle::{Idle, Leashed};
 use crate::file::opened_file::OpenedFile;
 use crate::file::purpose::Purpose;
 use crate::file::room::Room;
@@ -87,37 +87,6 @@ pub(crate) struct Unit {
     /// The file that must still be at its path after the commit; `None` for a transaction that may
     /// commit after the file was displaced.
     confirms_in: Option<Arc<OpenedFile>>,
-}
-
-/// The writing connection while no transaction uses it; `None` while it is in use, and while there
-/// is none. Only the caller that has the turn accesses it.
-#[derive(Default)]
-struct Idle(Mutex<Option<Leashed>>);
-
-/// A connection whose running statement is interrupted when the connection is dropped. Otherwise an
-/// endless statement of a handler would keep the file locked for ever, even after the handler's
-/// time limit.
-struct Leashed {
-    leash: Leash,
-    connection: SqliteConnection,
-    /// How many transactions the connection has committed, including those that a handler has
-    /// committed.
-    commits: Arc<AtomicU64>,
-}
-
-impl Idle {
-    fn take(&self) -> Option<Leashed> {
-        self.lock().take()
-    }
-
-    fn put_back(&self, leashed: Leashed) {
-        *self.lock() = Some(leashed);
-    }
-
-    // No code panics while it holds this lock, so the lock is never poisoned.
-    fn lock(&self) -> MutexGuard<'_, Option<Leashed>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Writer {
@@ -206,7 +175,7 @@ impl Writer {
                 return Err(fault(doing)(error));
             }
         }
-        let commits = leashed.commits.load(Ordering::Acquire);
+        let commits = leashed.commits();
         let unit = Unit {
             leashed,
             turn,
@@ -257,20 +226,7 @@ impl Writer {
         self.file.check()?;
         let mut connection = connected?;
         sqlx::raw_sql(ASK_AGAIN).execute(&mut connection).await?;
-        let leash = Leash::of(&mut connection).await?;
-        let commits = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&commits);
-        let mut handle = connection.lock_handle().await?;
-        handle.set_commit_hook(move || {
-            counted.fetch_add(1, Ordering::AcqRel);
-            true
-        });
-        drop(handle);
-        Ok(Leashed {
-            leash,
-            connection,
-            commits,
-        })
+        Leashed::of(connection).await
     }
 
     /// Waits for the last transaction to end, and closes the connection. Later transactions are
@@ -283,16 +239,6 @@ impl Writer {
         {
             leashed.close().await;
         }
-    }
-}
-
-impl Leashed {
-    async fn close(self) {
-        let Leashed {
-            leash, connection, ..
-        } = self;
-        connect::close(connection).await;
-        drop(leash);
     }
 }
 
@@ -310,7 +256,7 @@ impl Unit {
     /// Returns whether anything was committed on the connection since this transaction was opened.
     /// Before [`Unit::commit`] is called, only a handler can have done that.
     pub(crate) fn has_committed(&self) -> bool {
-        self.leashed.commits.load(Ordering::Acquire) != self.commits
+        self.leashed.commits() != self.commits
     }
 
     /// Returns an error unless the transaction that was opened is still open, with no nested
@@ -355,6 +301,19 @@ impl Unit {
             file.check()?;
         }
         Ok(())
+    }
+
+    /// Commits what was written, or rolls back if writing it has failed, which keeps the
+    /// connection. After the file was displaced, no other connection can be opened, and without
+    /// one, the messages in a file of one process could not be delivered.
+    pub(crate) async fn end_with<T>(self, written: sqlx::Result<T>) -> sqlx::Result<T> {
+        match written {
+            Ok(written) => self.commit().await.map(|()| written),
+            Err(error) => {
+                self.rollback().await;
+                Err(error)
+            }
+        }
     }
 
     /// Rolls back. A connection that cannot roll back in time is closed.

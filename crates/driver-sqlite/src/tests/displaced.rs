@@ -334,26 +334,41 @@ async fn a_transaction_that_waits_for_the_lock_meanwhile_does_not_begin() {
 }
 
 /// The file of a spool is deleted. Its confirmed messages must still be delivered, and new ones
-/// must be refused.
+/// must be refused. A refused publish of a full file must not cost the driver its connection,
+/// because no other one can be opened after the file was deleted.
 #[tokio::test]
 async fn a_file_of_one_process_is_emptied_where_no_path_leads_to_it() {
-    for subscribes_before in [true, false] {
+    for (subscribes_before, is_full) in [(true, false), (false, false), (true, true), (false, true)]
+    {
         let world = World::new();
-        let driver = world.open_with(|options| options.exclusive = true).await;
+        let driver = world.open().await;
         driver.publish(&[route("a")], &batch([1])).await.unwrap();
         driver.publish(&[route("a")], &batch([2])).await.unwrap();
+        close(driver).await;
+        let driver = world
+            .open_with(|options| {
+                options.exclusive = true;
+                // Every file is larger than this limit.
+                options.bytes_max = is_full.then_some(1);
+            })
+            .await;
         let before = if subscribes_before {
             Some(driver.subscribe(&queue(), 1).await.unwrap())
         } else {
             None
         };
+        let published = driver.publish(&[route("a")], &batch([3])).await;
+        let refused = published.err().map(|error| error.kind);
+        assert_eq!(refused, is_full.then_some(PublishErrorKind::Blocked));
+        let messages = if is_full { 2 } else { 3 };
         fs::remove_file(world.path()).unwrap();
         refuses(&driver, &world.path(), "deleted").await;
         let mut subscription = match before {
             Some(subscription) => subscription,
             None => driver.subscribe(&queue(), 1).await.unwrap(),
         };
-        assert_eq!(drain(&mut subscription, 1..3).await, 2);
+        let drained = drain(&mut subscription, 1..=messages).await;
+        assert_eq!(drained as u64, messages);
         subscription.close().await;
         let left = driver.depths().await.unwrap();
         assert!(left.iter().all(|depth| depth.events == Some(0)), "{left:?}");

@@ -33,13 +33,9 @@ impl Keeper {
         let began = Instant::now();
         let room = if self.maybe { self.room() } else { 0 };
         let renew = self.must_renew();
-        let done = self
-            .transact(unit.connection(), room, renew)
-            .await
-            .map_err(fault("take and settle messages"))?;
-        unit.commit()
-            .await
-            .map_err(fault("take and settle messages"))?;
+        let written = self.transact(unit.connection(), room, renew).await;
+        let ended = unit.end_with(written).await;
+        let done = ended.map_err(fault("take and settle messages"))?;
         if done.too_late > 0 {
             tracing::debug!(
                 messages = done.too_late,
