@@ -58,6 +58,9 @@ async fn only_migrate_dev_and_run_create_create_a_file() {
         created.ino(),
         "`run --create` must not replace an existing file"
     );
+    // A process that ends while it creates the file leaves an empty one.
+    fs::write(path(&deployment), "").unwrap();
+    create().stop();
     fs::remove_file(path(&deployment)).unwrap();
     deployment.run(&["migrate"]);
     deployment.start_ingest().stop();

@@ -88,7 +88,7 @@ mod tests;
 pub use diagnose::ends_by_itself;
 #[cfg(any(test, feature = "testing"))]
 pub use migrate::dump_schema;
-pub use migrate::{Migrated, migrate, own_tables, plan};
+pub use migrate::{Migrated, is_empty, migrate, own_tables, plan};
 pub use open::Sqlite;
 pub use options::Options;
 pub use tx::Tx;

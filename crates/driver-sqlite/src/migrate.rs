@@ -100,6 +100,22 @@ pub async fn plan(options: Options) -> Result<Migrated, OpenError> {
     inspect(&options).await
 }
 
+/// Returns whether the file exists and contains nothing, neither of hookbox nor of another program.
+/// A file is like this when the process that created it ended before the schema was committed.
+pub async fn is_empty(options: &Options) -> Result<bool, OpenError> {
+    let path = &options.path;
+    if file::look_up(path)?.is_none() {
+        return Ok(false);
+    }
+    let mut connection = connect(&for_reading(options), path).await?;
+    let empty = sqlx::query_scalar("select not exists (select 1 from sqlite_schema)")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(by_sqlite(path));
+    connect::close(connection).await;
+    empty
+}
+
 /// Returns the migrations that this hookbox knows.
 fn known() -> Vec<KnownMigration<'static>> {
     let known = MIGRATIONS.iter().map(|migration| KnownMigration {

@@ -133,13 +133,15 @@ pub fn sqlite_options(config: &Config, path: &Path) -> hookbox_driver_sqlite::Op
     options
 }
 
-/// Creates the SQLite files of the store and the broker that do not exist. Existing files are left
-/// unchanged.
+/// Creates the SQLite files of the store and the broker that do not exist, or that are empty, as
+/// after an interrupted creation. Files with any content are left unchanged.
 pub async fn create_files(config: &Config) -> Result<(), OpenError> {
     for (_, path) in sqlite_files(config) {
-        // If the path cannot be checked, opening the file will report why.
-        if matches!(path.try_exists(), Ok(false)) {
-            hookbox_driver_sqlite::migrate(sqlite_options(config, path)).await?;
+        let options = sqlite_options(config, path);
+        // If the path or the file cannot be checked, opening the file will report why.
+        let is_absent = matches!(path.try_exists(), Ok(false));
+        if is_absent || matches!(hookbox_driver_sqlite::is_empty(&options).await, Ok(true)) {
+            hookbox_driver_sqlite::migrate(options).await?;
             tracing::info!(path = %path.display(), "created {}", path.display());
         }
     }

@@ -135,6 +135,28 @@ async fn a_file_that_is_not_there_is_not_made() {
     world.end().await;
 }
 
+/// A process that ends while it creates the file leaves an empty one, with or without the page that
+/// holds the journal mode. A file with any table is not empty.
+#[tokio::test]
+async fn a_file_whose_creation_was_interrupted_is_empty() {
+    let world = World::new();
+    let is_empty = async || crate::is_empty(&world.options()).await.unwrap();
+    assert!(!is_empty().await);
+    assert!(!world.path().exists());
+    std::fs::write(world.path(), "").unwrap();
+    assert!(is_empty().await);
+    world.execute("pragma journal_mode = wal").await;
+    assert!(std::fs::metadata(world.path()).unwrap().len() > 0);
+    assert!(is_empty().await);
+    close(world.open().await).await;
+    assert!(!is_empty().await);
+    std::fs::remove_file(world.path()).unwrap();
+    std::fs::write(world.path(), "").unwrap();
+    world.execute("create table theirs (n integer)").await;
+    assert!(!is_empty().await);
+    world.end().await;
+}
+
 #[tokio::test]
 async fn an_older_or_newer_schema_is_refused() {
     let world = World::new();

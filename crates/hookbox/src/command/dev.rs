@@ -145,13 +145,34 @@ fn prepare(args: &DevArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Creates a file that only its owner may read.
+/// Creates a file that only its owner may read. The text is first written under another name, so
+/// that an interrupted write leaves no part of the text under this name, which later starts would
+/// keep. An existing file is an error, and is never replaced.
 fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    let part = part_of(path);
+    // An earlier process with the same number may have been killed while it wrote the text.
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let written = write_part(&part, text).and_then(|()| fs::hard_link(&part, path));
+    let removed = fs::remove_file(&part);
+    written.and(removed)
+}
+
+/// Returns the name under which this process writes the text of a new file.
+fn part_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".part-{}", std::process::id()));
+    PathBuf::from(name)
+}
+
+fn write_part(part: &Path, text: &str) -> std::io::Result<()> {
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path)?;
+        .open(part)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
@@ -266,9 +287,37 @@ fn elsewhere(dir: &Path, listen: SocketAddr, address: SocketAddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use hookbox_config::IdentityConfig;
 
     use super::*;
+
+    #[test]
+    fn a_new_file_is_whole_or_absent() {
+        let name = format!("hookbox-dev-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("key");
+        // A process that was killed has left a part of the text.
+        fs::write(part_of(&path), "the te").unwrap();
+        write_new(&path, "the text").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "the text");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let error = write_new(&path, "another text").unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "the text");
+        // The text cannot be written, because a folder has the name of its part.
+        let other = folder.join("other");
+        fs::create_dir(part_of(&other)).unwrap();
+        assert!(write_new(&other, "the text").is_err());
+        assert!(!other.exists());
+        fs::remove_dir(part_of(&other)).unwrap();
+        let left = fs::read_dir(&folder).unwrap().map(|it| it.unwrap().path());
+        assert_eq!(left.collect::<Vec<_>>(), [path]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn the_example_can_be_pasted_and_keeps_to_its_schema() {
