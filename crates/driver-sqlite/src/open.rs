@@ -156,7 +156,7 @@ async fn identify(
     identity::compare(connection, options)
         .await?
         .required(THE_FILE)?;
-    prove(connection, path).await?;
+    prove(connection, options).await?;
     let birth = meta::birth(connection).await.map_err(by_sqlite(path))?;
     sqlx::raw_sql("pragma query_only = on")
         .execute(connection)

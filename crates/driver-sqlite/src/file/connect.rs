@@ -44,8 +44,11 @@ pub(crate) fn for_reading(options: &Options) -> SqliteConnectOptions {
 
 /// Checks the SQLite version, the settings of a writing connection, and that this connection may
 /// write to the file.
-pub(crate) async fn prove(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
-    let unusable = by_sqlite(path);
+pub(crate) async fn prove(
+    connection: &mut SqliteConnection,
+    options: &Options,
+) -> Result<(), OpenError> {
+    let unusable = by_sqlite(&options.path);
     let version: String = query(connection, "select sqlite_version()")
         .await
         .map_err(&unusable)?;
@@ -53,13 +56,20 @@ pub(crate) async fn prove(connection: &mut SqliteConnection, path: &Path) -> Res
     let mode: String = query(connection, "pragma journal_mode")
         .await
         .map_err(&unusable)?;
-    expect("journal_mode", &mode, "wal")?;
+    // The journal mode is stored in the file, and the backup that `vacuum into` makes has another
+    // one. `hookbox migrate` does not know the file of a spool.
+    let remedy = if options.exclusive {
+        ""
+    } else {
+        "; run `hookbox migrate`, which sets it"
+    };
+    expect("journal_mode", &mode, "wal", remedy)?;
     for (pragma, question, needed) in [
         ("synchronous", "pragma synchronous", 2),
         ("foreign_keys", "pragma foreign_keys", 1),
     ] {
         let found: i64 = query(connection, question).await.map_err(&unusable)?;
-        expect(pragma, &found.to_string(), &needed.to_string())?;
+        expect(pragma, &found.to_string(), &needed.to_string(), "")?;
     }
     may_write(connection).await.map_err(unusable)
 }
@@ -92,13 +102,13 @@ where
     sqlx::query_scalar(question).fetch_one(connection).await
 }
 
-fn expect(setting: &str, found: &str, needed: &str) -> Result<(), OpenError> {
+fn expect(setting: &str, found: &str, needed: &str, remedy: &str) -> Result<(), OpenError> {
     if found.eq_ignore_ascii_case(needed) {
         return Ok(());
     }
     Err(OpenError::Unsafe {
         what: THE_FILE,
-        why: format!("`pragma {setting}` is {found:?} and must be {needed:?}"),
+        why: format!("`pragma {setting}` is {found:?} and must be {needed:?}{remedy}"),
     })
 }
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::{Migrated, ends_by_itself, plan};
-use hookbox_driver::OpenError;
+use hookbox_driver::{OpenError, Queue};
 
 #[tokio::test]
 async fn a_file_is_made_only_for_its_owner() {
@@ -243,6 +243,44 @@ async fn a_file_without_a_log_is_refused() {
     assert!(refused.to_string().contains("journal_mode"), "{refused}");
     // Migrating sets the journal mode back to WAL.
     close(world.open().await).await;
+    world.end().await;
+}
+
+/// The backup is made while the file is open. It is not in WAL mode, so it is refused with the
+/// command that changes this.
+#[tokio::test]
+async fn a_backup_by_vacuum_opens_after_a_migration() {
+    let world = World::new();
+    let driver = world.open().await;
+    driver.publish(&[route("a")], &batch([1])).await.unwrap();
+    process(&driver, "a", &[&envelope(2)]).await;
+    let backup = world.folder.join("backup.db");
+    let mut connection = world.meddle().await;
+    sqlx::query("vacuum into ?1")
+        .bind(backup.to_str().unwrap())
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    close(driver).await;
+    std::fs::rename(&backup, world.path()).unwrap();
+    let refused = Sqlite::open(world.options()).await.err().unwrap();
+    assert!(matches!(refused, OpenError::Unsafe { .. }), "{refused}");
+    let said = refused.to_string();
+    assert!(said.contains("run `hookbox migrate`"), "{said}");
+    // `hookbox migrate` does not know the file of a spool.
+    let mut of_a_spool = world.options();
+    of_a_spool.exclusive = true;
+    let refused = Sqlite::open(of_a_spool).await.err().unwrap().to_string();
+    assert!(!refused.contains("hookbox migrate"), "{refused}");
+    let driver = world.open().await;
+    let again = process(&driver, "a", &[&another_receipt(2, 1)]).await;
+    assert_eq!(again, [Claimed::Duplicate]);
+    let queue = Queue::Route(route("a"));
+    let mut subscription = driver.subscribe(&queue, 1).await.unwrap();
+    assert_eq!(drain(&mut subscription, 1..2).await, 1);
+    subscription.close().await;
+    close(driver).await;
     world.end().await;
 }
 
