@@ -18,6 +18,9 @@ const NOWHERE: &str = "amqp://127.0.0.1:1";
 /// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The exit code for a check that has found problems.
+const FAILED: i32 = 1;
+
 /// The exit code for a config that cannot be used.
 const CONFIG: i32 = 64;
 
@@ -125,6 +128,50 @@ async fn a_spool_that_is_locked_is_waited_for_and_a_wrong_one_is_refused() {
     let named = format!("{} is a folder", path.display());
     assert!(said.contains(&named), "{said}");
     deployment.remove();
+}
+
+/// Checks `queues` and `reconcile` beside a spool that they cannot open, because its ingest is
+/// older, or the file is not a database. They must show what is at the broker, and name the spool.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spool_that_cannot_be_read_is_named_and_the_broker_is_shown() {
+    let rabbitmq = RabbitmqServer::start().unwrap();
+    let deployment = spooled(rabbitmq.url());
+    deployment.start_ingest().stop();
+    let path = deployment.folder.join("spool.db");
+    let url = format!("sqlite:{}", path.display());
+    let mut older = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("delete from _sqlx_migrations where version > 5")
+        .execute(&mut older)
+        .await
+        .unwrap();
+    older.close().await.unwrap();
+    unread(&deployment, "it has schema version 5");
+    for beside in ["spool.db-wal", "spool.db-shm"] {
+        let _ = std::fs::remove_file(deployment.folder.join(beside));
+    }
+    std::fs::write(&path, "somebody's text\n".repeat(1_000)).unwrap();
+    unread(&deployment, "is not a SQLite database");
+    deployment.finish().await;
+}
+
+/// Runs `queues` and `reconcile`, which must show the queue of a route at the broker, and why the
+/// spool could not be read.
+fn unread(deployment: &Deployment, why: &str) {
+    for (command, code) in [("queues", UNAVAILABLE), ("reconcile", FAILED)] {
+        let output = deployment.command(&[command]).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains("scores"), "{said}");
+        assert!(!said.contains("problem at the broker"), "{said}");
+        let named = format!("spool {}", deployment.folder.join("spool.db").display());
+        let problem = said
+            .lines()
+            .find(|it| it.starts_with("problem at the spool"));
+        let problem = problem.unwrap_or_else(|| panic!("{said}"));
+        assert!(problem.contains(&named), "{problem}");
+        assert!(problem.contains(why), "{problem}");
+        assert!(!problem.contains("hookbox migrate"), "{problem}");
+    }
 }
 
 /// Checks an event that RabbitMQ can never accept, because it is larger than RabbitMQ's limit. It

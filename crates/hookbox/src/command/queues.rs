@@ -1,7 +1,5 @@
 //! `hookbox queues`: shows the depth of each queue, with the retries and dead letters of its route.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use hookbox_config::{BrokerUrl, Config, Needs};
@@ -31,15 +29,19 @@ pub struct Sources {
 impl Sources {
     /// Connects to the store and to the broker. If one of them is unavailable, the report contains
     /// the reason. If one of them cannot be used, because it has another environment or another
-    /// schema, the command ends with an error.
+    /// schema, the command ends with an error. If the spool of this machine cannot be read, the
+    /// report contains the reason and what is at the broker.
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         let (opened, store) = store(config).await?;
         let broker = match compose::broker_as_it_is(config, opened.as_ref()).await {
             // Messages in the spool of this machine's ingest are counted as messages in the
-            // broker's queue.
-            Ok(broker) => match compose::with_spool(config, broker).await {
+            // broker's queue. A spool that cannot be opened hides nothing of the broker.
+            Ok(broker) => match compose::with_spool(config, &broker).await {
                 Ok(broker) => Reach::Open(broker),
-                Err(error) => Reach::Unavailable(reason_unavailable(error)?),
+                Err(what) => {
+                    let source = Source::Spool;
+                    Reach::Partial(broker, Problem { source, what })
+                }
             },
             Err(error) => Reach::Unavailable(reason_unavailable(error)?),
         };
@@ -52,22 +54,21 @@ impl Sources {
 
     /// Returns whether the broker was reached and lacks some of its queues.
     fn is_missing_queues(&self) -> bool {
-        match &self.broker {
-            Reach::Open(broker) => matches!(
+        self.broker.opened().is_ok_and(|(broker, _)| {
+            matches!(
                 broker.readiness(),
                 Readiness::NotReady {
                     kind: NotReadyKind::Topology,
                     ..
                 }
-            ),
-            Reach::Unavailable(_) => false,
-        }
+            )
+        })
     }
 
     /// Closes the connections to the broker and the store.
     pub async fn close(self) {
-        if let Reach::Open(broker) = &self.broker {
-            Arc::clone(broker).close().await;
+        if let Ok((broker, _)) = self.broker.opened() {
+            broker.close().await;
         }
         if let Some(store) = self.opened {
             store.close().await;
@@ -204,7 +205,7 @@ fn for_the_store(error: OpenError, store: &Reach<dyn Ledger>) -> OpenError {
                 source: source.into(),
             }
         }
-        (error, Reach::Open(_) | Reach::Unavailable(_)) => error,
+        (error, Reach::Open(_) | Reach::Partial(..) | Reach::Unavailable(_)) => error,
     }
 }
 
@@ -236,7 +237,7 @@ fn asked(missing: &[MissingQueue]) -> anyhow::Result<bool> {
 /// is unavailable, because a broker without its queues takes no events. (The exception is a broker
 /// that needs an identity stamp and has none.)
 async fn audit(store: &Reach<dyn Ledger>, by: &str, missing: &[MissingQueue]) -> Option<Problem> {
-    let Reach::Open(ledger) = store else {
+    let Ok((ledger, _)) = store.opened() else {
         return None;
     };
     let names: Vec<&str> = missing.iter().map(|queue| &*queue.name).collect();

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use clap::Args;
 use hookbox_config::{Config, duration};
-use hookbox_operations::Reach;
 use hookbox_operations::command::reconcile::{
     self, AcceptRestore, ReconcileReport, RestoreAccepted, Storage, WriteOff,
 };
@@ -83,8 +82,8 @@ pub async fn run(
     .await;
     report.compare_config(|route| config.routes.iter().any(|it| it.name.as_str() == route));
     let mut after = None;
-    let written = match (&args.write_off, store) {
-        (Some(why), Reach::Open(ledger)) => {
+    let written = match (&args.write_off, store.opened()) {
+        (Some(why), Ok((ledger, _))) => {
             let request = WriteOff {
                 why: why.clone(),
                 by: args.by.actor(),
@@ -129,14 +128,10 @@ async fn accept(
     let unavailable = |what: &str, why: &str| {
         anyhow::anyhow!("nothing was accepted: the {what} cannot be reached: {why}")
     };
-    let broker = match &sources.broker {
-        Reach::Open(broker) => broker,
-        Reach::Unavailable(why) => return Err(unavailable("broker", why)),
-    };
-    let ledger = match &sources.store {
-        Reach::Open(ledger) => ledger,
-        Reach::Unavailable(why) => return Err(unavailable("store", why)),
-    };
+    let broker = sources.broker.opened();
+    let (broker, _) = broker.map_err(|why| unavailable("broker", why))?;
+    let ledger = sources.store.opened();
+    let (ledger, _) = ledger.map_err(|why| unavailable("store", why))?;
     let request = AcceptRestore {
         why: why.to_owned(),
         by: args.by.actor(),

@@ -1,5 +1,6 @@
 //! Store and forward: puts a spool, a SQLite file, in front of RabbitMQ.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -216,17 +217,63 @@ pub struct Spooled {
     _lock: SpoolLock,
 }
 
-/// Returns a broker whose queue depths include this machine's spool, if there is one.
+/// Returns a broker whose queue depths include this machine's spool, if there is one. The error is
+/// a text that names the spool and says why its events cannot be counted.
 pub async fn with_spool(
     config: &Config,
-    broker: Arc<dyn Broker>,
-) -> Result<Arc<dyn Broker>, OpenError> {
-    match &config.ingest.spool {
-        Some(spool) if spool.path.exists() => {
-            let spool = Sqlite::open(sqlite_options(config, &spool.path)).await?;
-            Ok(Arc::new(SpoolCountingBroker { broker, spool }))
-        }
-        Some(_) | None => Ok(broker),
+    broker: &Arc<dyn Broker>,
+) -> Result<Arc<dyn Broker>, String> {
+    let Some(SpoolConfig { path, .. }) = &config.ingest.spool else {
+        return Ok(Arc::clone(broker));
+    };
+    match path.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Ok(Arc::clone(broker)),
+        Err(error) => return Err(not_counted(path, &describe(&error))),
+    }
+    match Sqlite::open(sqlite_options(config, path)).await {
+        Ok(spool) => Ok(Arc::new(SpoolCountingBroker {
+            broker: Arc::clone(broker),
+            spool,
+        })),
+        Err(error) => Err(not_counted(path, &why_not_opened(&error))),
+    }
+}
+
+fn not_counted(path: &Path, why: &str) -> String {
+    // A relative path would not show in which folder the spool is.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    format!(
+        "the events in the spool {} are not counted: {why}",
+        path.display()
+    )
+}
+
+/// Returns why the spool cannot be opened to count its events. The remedy in the text of some
+/// errors is `hookbox migrate`, which migrates no spool: an ingest does that at its start.
+fn why_not_opened(error: &OpenError) -> String {
+    match error {
+        OpenError::SchemaOlder { found, wanted } => format!(
+            "it has schema version {found}, and this hookbox needs {wanted}; its ingest migrates \
+             it when it is restarted with this version"
+        ),
+        OpenError::SchemaNewer { found, wanted } => format!(
+            "it has schema version {found}, and this hookbox knows only {wanted}; use the version \
+             of its ingest"
+        ),
+        OpenError::Identity {
+            why: IdentityMismatch::NotStamped,
+            ..
+        } => "it has no fingerprint of the identity key yet; its ingest writes it at its next \
+              start"
+            .to_owned(),
+        OpenError::Identity { .. }
+        | OpenError::Environment { .. }
+        | OpenError::Unsafe { .. }
+        | OpenError::Topology(_)
+        | OpenError::Refused { .. }
+        | OpenError::Unavailable { .. }
+        | OpenError::Options { .. } => describe(error),
     }
 }
 
@@ -289,5 +336,29 @@ impl Broker for SpoolCountingBroker {
     async fn close(&self) {
         self.broker.close().await;
         Broker::close(&self.spool).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `hookbox migrate` migrates no spool. So the text about an old spool must not name that
+    /// command, which would be repeated in vain.
+    #[test]
+    fn an_old_spool_is_migrated_by_its_ingest() {
+        let identity = OpenError::Identity {
+            what: "the SQLite file",
+            why: IdentityMismatch::NotStamped,
+        };
+        let older = OpenError::SchemaOlder {
+            found: 5,
+            wanted: 20,
+        };
+        for error in [identity, older] {
+            let said = why_not_opened(&error);
+            assert!(said.contains("its ingest"), "{said}");
+            assert!(!said.contains("hookbox migrate"), "{said}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::{Problem, Reach, Source};
 pub struct QueuesReport {
     /// One line for each queue.
     pub queues: Vec<QueueLine>,
-    /// What could not be read from the broker or the store, and why.
+    /// What could not be read from the broker, the store or this machine's spool, and why.
     pub problems: Vec<Problem>,
 }
 
@@ -173,15 +173,20 @@ pub(super) async fn both_sides(
 }
 
 async fn broker_side(broker: &Reach<dyn Broker>) -> (Option<Vec<Depth>>, Vec<Problem>) {
-    match broker {
-        Reach::Open(broker) => match broker.depths().await {
-            Ok(depths) => {
-                let problems = topology_problem(&**broker).into_iter().collect();
-                (Some(depths), problems)
-            }
-            Err(fault) => (None, vec![Problem::of(Source::Broker, &fault)]),
-        },
-        Reach::Unavailable(why) => (None, vec![unavailable(Source::Broker, why)]),
+    let (broker, lacks) = match broker.opened() {
+        Ok(opened) => opened,
+        Err(why) => return (None, vec![unavailable(Source::Broker, why)]),
+    };
+    let mut problems: Vec<Problem> = lacks.into_iter().cloned().collect();
+    match broker.depths().await {
+        Ok(depths) => {
+            problems.extend(topology_problem(&**broker));
+            (Some(depths), problems)
+        }
+        Err(fault) => {
+            problems.push(Problem::of(Source::Broker, &fault));
+            (None, problems)
+        }
     }
 }
 
@@ -189,12 +194,17 @@ pub(super) async fn store_side<T>(
     store: &Reach<dyn Ledger>,
     read: impl AsyncFnOnce(&dyn Ledger) -> Result<T, Fault>,
 ) -> (Option<T>, Vec<Problem>) {
-    match store {
-        Reach::Open(ledger) => match read(&**ledger).await {
-            Ok(found) => (Some(found), Vec::new()),
-            Err(fault) => (None, vec![Problem::of(Source::Store, &fault)]),
-        },
-        Reach::Unavailable(why) => (None, vec![unavailable(Source::Store, why)]),
+    let (ledger, lacks) = match store.opened() {
+        Ok(opened) => opened,
+        Err(why) => return (None, vec![unavailable(Source::Store, why)]),
+    };
+    let mut problems: Vec<Problem> = lacks.into_iter().cloned().collect();
+    match read(&**ledger).await {
+        Ok(found) => (Some(found), problems),
+        Err(fault) => {
+            problems.push(Problem::of(Source::Store, &fault));
+            (None, problems)
+        }
     }
 }
 

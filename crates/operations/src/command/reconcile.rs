@@ -109,7 +109,7 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
     found.extend(problems);
     let (mut imbalances, mut dead_letters) = (Vec::new(), None);
     let mut controls = RouteControls::default();
-    if let (Reach::Open(ledger), Some(_)) = (store, &books) {
+    if let (Ok((ledger, _)), Some(_)) = (store.opened(), &books) {
         match ledger.backlog().await {
             Ok(routes) => dead_letters = Some(routes.iter().map(|route| route.dead).sum()),
             Err(fault) => found.push(Problem::of(Source::Store, &fault)),
@@ -173,7 +173,7 @@ impl ReconcileReport {
     /// Compares the store with the broker's witness messages. This is done once, after the wait,
     /// because the result does not change from poll to poll.
     async fn compare_witnesses(&mut self, broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) {
-        let (Reach::Open(broker), Reach::Open(ledger)) = (broker, store) else {
+        let (Ok((broker, _)), Ok((ledger, _))) = (broker.opened(), store.opened()) else {
             return;
         };
         let compared = async {

@@ -264,6 +264,9 @@ impl ReconcileReport {
                 let found = found.collect::<Vec<_>>().join(", ");
                 format!("imbalanced: {found}; `hookbox events show` has the history of an event\n")
             }
+            Verdict::Unknown if self.lacks_only_the_spool() => {
+                "unknown: the events in the spool of this machine could not be counted\n".to_owned()
+            }
             Verdict::Unknown => "unknown: the broker or the store did not answer\n".to_owned(),
         }
     }

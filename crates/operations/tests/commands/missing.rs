@@ -8,13 +8,12 @@ use hookbox_driver::{
     AccountGap, Accounts, Broker, Depth, Ledger, OpenReceipt, Queue, RouteBooks, Unvouched,
 };
 use hookbox_event::{InstanceId, ReceiptId};
-use hookbox_operations::CommandError;
-use hookbox_operations::Reach;
 use hookbox_operations::command::reconcile::{
     IN_FLIGHT_MAX, OVERDUE, ReconcileReport, Storage, Verdict, WriteOff, reconcile,
     reconcile_again, write_off,
 };
 use hookbox_operations::render::Text;
+use hookbox_operations::{CommandError, Problem, Reach, Source};
 
 use crate::world::{Depths, Memory, Person, depth};
 
@@ -71,8 +70,16 @@ pub fn queues(ready: u64, in_flight: Option<u64>) -> Vec<Depth> {
 }
 
 pub async fn report(memory: Memory, queues: Vec<Depth>, wait: Option<u64>) -> ReconcileReport {
+    let broker = Reach::Open(Arc::new(Depths(Mutex::new(vec![queues]))) as Arc<dyn Broker>);
+    report_with(memory, broker, wait).await
+}
+
+async fn report_with(
+    memory: Memory,
+    broker: Reach<dyn Broker>,
+    wait: Option<u64>,
+) -> ReconcileReport {
     let store: Reach<dyn Ledger> = Reach::Open(Arc::new(memory));
-    let broker: Reach<dyn Broker> = Reach::Open(Arc::new(Depths(Mutex::new(vec![queues]))));
     let wait = wait.map(Duration::from_secs);
     let mut person = Person::default();
     reconcile(
@@ -136,6 +143,30 @@ async fn what_is_overdue_where_nothing_waits_is_missing() {
     let mut in_the_dead_queue = queues(0, Some(0));
     in_the_dead_queue[1].ready = Some(1);
     assert!(!names(&report(overdue(), in_the_dead_queue, None).await));
+}
+
+/// A receipt may wait in the spool of this machine. While the spool cannot be read, empty queues
+/// prove nothing, so the receipt must not be reported as missing, which would allow to write it
+/// off.
+#[tokio::test(start_paused = true)]
+async fn while_the_spool_cannot_be_read_an_empty_queue_proves_nothing() {
+    let too_long = IN_FLIGHT_MAX.as_secs();
+    for (in_flight, wait) in [(Some(0), None), (None, Some(60))] {
+        let depths = Depths(Mutex::new(vec![queues(0, in_flight)]));
+        let lacks = Problem {
+            source: Source::Spool,
+            what: "the events in the spool are not counted".to_owned(),
+        };
+        let broker = Reach::Partial(Arc::new(depths) as Arc<dyn Broker>, lacks);
+        let memory = memory(90, 91, vec![open(too_long, false)]);
+        let report = report_with(memory, broker, wait).await;
+        assert_eq!(report.verdict, Verdict::Unknown);
+        assert!(!report.is_ok() && !report.at_rest);
+        let text = report.text();
+        assert!(!text.contains("MISSING"), "{text}");
+        assert!(text.contains("problem at the spool: the events"), "{text}");
+        assert!(text.ends_with("could not be counted\n"), "{text}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use expect_test::expect;
 use hookbox_driver::{Backlog, Broker, Ledger, Queue};
-use hookbox_operations::Reach;
 use hookbox_operations::command::queues::queues;
 use hookbox_operations::render::{Text, json};
+use hookbox_operations::{Problem, Reach, Source};
 
 use crate::world::{Depths, Memory, depth};
 
@@ -114,4 +114,22 @@ async fn with_one_source_unavailable_the_other_is_printed() {
         problem at the store: the file is locked
     "#]]
     .assert_eq(&report.text());
+}
+
+#[tokio::test]
+async fn a_spool_that_cannot_be_read_hides_nothing_of_the_broker() {
+    let Reach::Open(broker) = broker() else {
+        panic!("the broker of this test is open");
+    };
+    let what = "the events in the spool spool.db are not counted".to_owned();
+    let source = Source::Spool;
+    let broker = Reach::Partial(broker, Problem { source, what });
+    let report = queues(&broker, &store()).await;
+    assert_eq!(report.queues.len(), 3);
+    let scores = report.queues[0].broker.as_ref().unwrap();
+    assert_eq!(scores.ready, Some(4));
+    let text = report.text();
+    let end = "problem at the spool: the events in the spool spool.db are not counted\n";
+    assert!(text.ends_with(end), "{text}");
+    assert!(json(&report).contains("\"source\": \"spool\""));
 }

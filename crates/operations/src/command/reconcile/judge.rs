@@ -9,6 +9,7 @@ use super::reconcile_report::{
     OutcomeCounts, QueueContents, ReconcileReport, RouteLine, Storage, Verdict,
 };
 use super::unknown::Unknown;
+use crate::Source;
 
 /// The age at which a receipt without an outcome is overdue. It is far longer than any handler may
 /// run and any worker pauses a route. A receipt that still waits in its queue is never overdue.
@@ -106,10 +107,10 @@ impl ReconcileReport {
         let route = self.routes.iter().find(of_route);
         // A route that was removed from the config has no queue, so only the dead-letter queue
         // counts for it. If the broker does not answer, `dead_queue` is `None`, and nothing is
-        // known.
+        // known. If the spool could not be read, the receipt may wait in it.
         let queues = route.and_then(|it| it.broker.as_ref()).into_iter();
         let queues: Vec<&QueueContents> = queues.chain(&self.dead_queue).collect();
-        let is_known = self.dead_queue.is_some();
+        let is_known = self.dead_queue.is_some() && !self.lacks_the_spool();
         let nothing_flies = is_known && queues.iter().all(|it| it.in_flight == Some(0));
         let nothing_waits = is_known && queues.iter().all(|it| it.is_empty());
         let least = if nothing_flies {
@@ -118,6 +119,20 @@ impl ReconcileReport {
             IN_FLIGHT_MAX
         };
         open.seconds >= least.as_secs() && (open.passed || nothing_waits)
+    }
+
+    /// Returns whether the spool of this machine could not be read, so that the queues may hold
+    /// more than the report shows.
+    fn lacks_the_spool(&self) -> bool {
+        let mut sources = self.problems.iter().map(|it| it.source);
+        sources.any(|source| source == Source::Spool)
+    }
+
+    /// Returns whether the broker and the store could be read, and the spool of this machine could
+    /// not.
+    pub(crate) fn lacks_only_the_spool(&self) -> bool {
+        let mut sources = self.problems.iter().map(|it| it.source);
+        self.lacks_the_spool() && sources.all(|source| source == Source::Spool)
     }
 
     /// Returns how many sequence gaps will never be filled. Young gaps are not counted, because

@@ -17,7 +17,7 @@ pub enum Verdict {
     Moving,
     /// The tables of the store contradict each other, or receipts are missing.
     Imbalanced,
-    /// The broker or the store could not be read, so the result is unknown.
+    /// The broker, the store or this machine's spool could not be read, so the result is unknown.
     Unknown,
 }
 
@@ -56,7 +56,7 @@ pub struct ReconcileReport {
     pub not_configured: Vec<NotConfigured>,
     /// Contradictions between tables of the store; at most 100.
     pub imbalances: Vec<ImbalanceLine>,
-    /// What could not be read from the broker or the store, and why.
+    /// What could not be read from the broker, the store or this machine's spool, and why.
     pub problems: Vec<Problem>,
     #[serde(skip)]
     pub(super) silent: Vec<SilentIngest>,

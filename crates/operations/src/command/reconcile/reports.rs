@@ -18,7 +18,7 @@ pub(super) struct Reports {
 /// Reads what ingests have reported. A store that does not answer is returned as a problem. For a
 /// store that could not be opened, no problem is returned, because it is already listed elsewhere.
 pub(super) async fn read(store: &Reach<dyn Ledger>) -> (Option<Reports>, Vec<Problem>) {
-    let Reach::Open(ledger) = store else {
+    let Ok((ledger, _)) = store.opened() else {
         return (None, Vec::new());
     };
     let read = async {
