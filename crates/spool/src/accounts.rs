@@ -1,78 +1,107 @@
-//! Forwards accept reports from the spool to the broker, one at a time. Each accept report is
-//! forwarded after all events that it covers.
+//! Forwards accept reports from the spool to the broker, one at a time and in their order. Each
+//! accept report is forwarded after all events that it covers.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hookbox_crash::crash_point;
-use hookbox_driver::{Delivery, Fault, PublishError, Queue, Subscription, describe};
+use hookbox_driver::{Delivery, Fault, Queue, Subscription, describe};
 use hookbox_event::Account;
 use tokio::time::sleep;
 
 use super::forward::log_once;
+use super::forwarding_queue::ForwardingQueue;
 use super::pause::Pause;
+use super::publishing::covered;
 use super::shared::{CHECK_INTERVAL, PREFETCH, Shared};
 
 /// Forwards accept reports until the process stops.
 pub(super) async fn forward(shared: Arc<Shared>) {
     let stop = shared.stop.clone();
-    let forwarding = async {
-        let mut logged = String::new();
-        loop {
-            shared.until_whole(&Queue::Accounts).await;
-            let ended = match shared.spool.subscribe(&Queue::Accounts, PREFETCH).await {
-                Ok(subscription) => all_of(&shared, subscription).await,
-                Err(fault) => Err(fault),
-            };
-            if let Err(fault) = ended {
-                log_once(&mut logged, &fault);
-            }
-            sleep(CHECK_INTERVAL).await;
-        }
-    };
     tokio::select! {
         () = stop.cancelled() => {}
-        () = forwarding => {}
+        () = in_order(&shared) => {}
+    }
+}
+
+async fn in_order(shared: &Shared) {
+    let queue = Queue::Accounts;
+    let Some(forwarding) = shared.queues.get(&queue) else {
+        return;
+    };
+    let mut logged = String::new();
+    loop {
+        shared.until_whole(&queue).await;
+        let ended = match shared.spool.subscribe(&queue, PREFETCH).await {
+            Ok(subscription) => all_of(shared, forwarding, subscription).await,
+            Err(fault) => Err(fault),
+        };
+        forwarding.rests();
+        if let Err(fault) = ended {
+            log_once(&mut logged, &fault);
+        }
+        sleep(CHECK_INTERVAL).await;
     }
 }
 
 /// Forwards all accept reports of one subscription, and ends when the subscription fails. The
 /// accept reports that were in flight are then redelivered.
-async fn all_of(shared: &Shared, mut subscription: Box<dyn Subscription>) -> Result<(), Fault> {
+async fn all_of(
+    shared: &Shared,
+    forwarding: &ForwardingQueue,
+    mut subscription: Box<dyn Subscription>,
+) -> Result<(), Fault> {
     loop {
-        let mut in_flight = vec![subscription.next().await?];
-        while let Some(delivery) = subscription.try_next() {
-            in_flight.push(delivery);
-        }
-        // Every event is spooled before the accept report that covers it. So once the spool has no
-        // events left, all events that the spooled accept reports cover were forwarded.
-        while !shared
-            .contents()
-            .await
-            .is_ok_and(|left| left.of_routes == 0)
-        {
-            sleep(CHECK_INTERVAL).await;
-        }
-        for delivery in in_flight {
-            one(shared, delivery).await?;
+        let delivery = match subscription.try_next() {
+            Some(delivery) => delivery,
+            None => {
+                forwarding.rests();
+                subscription.next().await?
+            }
+        };
+        match Account::decode(&delivery.bytes) {
+            Ok(account) => one(shared, forwarding, &account, delivery).await?,
+            Err(error) => {
+                tracing::error!(
+                    error = describe(&error),
+                    "an accept report in the spool cannot be decoded; `hookbox reconcile` will \
+                     list its sequence numbers as unreported"
+                );
+                delivery.ack().await?;
+            }
         }
     }
 }
 
-/// Forwards one accept report until the broker has confirmed it.
-async fn one(shared: &Shared, delivery: Delivery) -> Result<(), Fault> {
+/// Forwards one accept report until the broker has confirmed it. The reports behind it wait, also
+/// those that cover other routes: if they overtook it, its range of sequence numbers would count as
+/// unreported.
+async fn one(
+    shared: &Shared,
+    forwarding: &ForwardingQueue,
+    account: &Account,
+    delivery: Delivery,
+) -> Result<(), Fault> {
+    // Every event is spooled before the accept report that covers it. So once the spool has no
+    // events of these routes left, all events that the accept report covers were forwarded.
+    let covered = covered(account);
+    if shared.gate.is_any_spooling(&covered) {
+        forwarding.holds();
+        shared.gate.until_forwarded(&covered).await;
+    }
     let mut pause = Pause::default();
     loop {
         shared.until_ready().await;
         crash_point!("spool.before_forward");
-        match publish(shared, &delivery.bytes).await {
+        match shared.broker.publish_report(account).await {
             Ok(()) => {
                 crash_point!("spool.after_forward");
                 delivery.ack().await?;
                 crash_point!("spool.after_forget");
+                forwarding.moved(1);
                 return Ok(());
             }
             Err(error) => {
+                forwarding.holds();
                 if pause.is_first() {
                     tracing::warn!(
                         kind = error.kind.as_str(),
@@ -83,20 +112,6 @@ async fn one(shared: &Shared, delivery: Delivery) -> Result<(), Fault> {
                 }
                 sleep(pause.next()).await;
             }
-        }
-    }
-}
-
-async fn publish(shared: &Shared, bytes: &Bytes) -> Result<(), PublishError> {
-    match Account::decode(bytes) {
-        Ok(account) => shared.broker.publish_report(&account).await,
-        Err(error) => {
-            tracing::error!(
-                error = describe(&error),
-                "an accept report in the spool cannot be decoded; `hookbox reconcile` will \
-                 list its sequence numbers as unreported"
-            );
-            Ok(())
         }
     }
 }

@@ -51,10 +51,10 @@ pub(super) async fn forward(shared: Arc<Shared>, route: RouteName) {
 }
 
 async fn in_order(shared: &Shared, route: &RouteName) {
-    let Some(forwarding) = shared.queues.get(route) else {
+    let queue = Queue::Route(route.clone());
+    let Some(forwarding) = shared.queues.get(&queue) else {
         return;
     };
-    let queue = Queue::Route(route.clone());
     let mut logged = String::new();
     loop {
         shared.until_whole(&queue).await;
@@ -152,7 +152,7 @@ impl<'a> Forwarder<'a> {
         let Some(batch) = join(&self.in_flight, count) else {
             return Ok(());
         };
-        match publish(self.shared, self.route, &batch).await {
+        match publish(self.shared, self.forwarding, self.route, &batch).await {
             Ok(()) => self.passed(count).await,
             Err(error) => self.failed(count, &error).await,
         }
@@ -234,7 +234,8 @@ impl<'a> Forwarder<'a> {
             return Ok(false);
         };
         self.shared.until_ready().await;
-        if publish(self.shared, self.route, &second).await.is_err() {
+        let published = publish(self.shared, self.forwarding, self.route, &second).await;
+        if published.is_err() {
             return Ok(false);
         }
         let Some(first) = self.in_flight.pop_front() else {
@@ -268,7 +269,8 @@ impl<'a> Forwarder<'a> {
         let Some(kept) = self.refused.pop_front() else {
             return Ok(());
         };
-        if publish(self.shared, self.route, &kept.batch).await.is_ok() {
+        let published = publish(self.shared, self.forwarding, self.route, &kept.batch).await;
+        if published.is_ok() {
             tracing::info!(
                 route = %self.route,
                 receipt = %kept.batch.first_receipt,
@@ -292,12 +294,18 @@ impl<'a> Forwarder<'a> {
     }
 }
 
-async fn publish(shared: &Shared, route: &RouteName, batch: &Batch) -> Result<(), PublishError> {
+async fn publish(
+    shared: &Shared,
+    forwarding: &ForwardingQueue,
+    route: &RouteName,
+    batch: &Batch,
+) -> Result<(), PublishError> {
     crash_point!("spool.before_forward");
     let routes = std::slice::from_ref(route);
     shared.broker.publish(routes, batch).await?;
     crash_point!("spool.after_forward");
     add(&shared.counters.forwarded, batch.count as u64);
+    forwarding.count_forwarded(batch.count as u64);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The state of forwarding the messages of one route out of the spool. The route's forwarder and
+//! The state of forwarding the messages of one queue out of the spool. The queue's forwarder and
 //! new publishes share it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,17 +14,20 @@ const OUT_FOR_ONE_IN: u32 = 2;
 /// permits that add up while no new messages arrive would let in a burst of new messages.
 const SAVED_MAX: usize = 16;
 
-/// The state of forwarding the messages of one route.
+/// The state of forwarding the messages of one queue.
 pub(super) struct ForwardingQueue {
     /// Whether messages are being forwarded: the broker took the message that was sent to it most
-    /// recently, and the spool has more messages of the route. New messages wait in
+    /// recently, and the spool has more messages of the queue. New messages wait in
     /// [`ForwardingQueue::make_room`] only while this is true.
     moves: AtomicBool,
-    /// Whether the broker did not take the message that was sent to it most recently.
+    /// Whether the broker did not take the message that was sent to it most recently, or an accept
+    /// report waits for the events of a route.
     is_held_up: AtomicBool,
     /// One permit for each message that has left the spool, at most [`SAVED_MAX`]. A new message
     /// that enters the spool uses up [`OUT_FOR_ONE_IN`] permits.
     left: Semaphore,
+    /// The number of events that were forwarded since the start of the process.
+    forwarded: AtomicU64,
     refused_messages: AtomicU64,
     refused_events: AtomicU64,
 }
@@ -35,6 +38,7 @@ impl Default for ForwardingQueue {
             moves: AtomicBool::new(false),
             is_held_up: AtomicBool::new(false),
             left: Semaphore::new(SAVED_MAX),
+            forwarded: AtomicU64::new(0),
             refused_messages: AtomicU64::new(0),
             refused_events: AtomicU64::new(0),
         }
@@ -59,13 +63,24 @@ impl ForwardingQueue {
         self.save(messages);
     }
 
-    /// Records that the spool has no message of the route to forward at the moment.
+    /// Returns how many events were forwarded since the start of the process.
+    pub fn forwarded(&self) -> u64 {
+        self.forwarded.load(Ordering::SeqCst)
+    }
+
+    /// Counts events that the broker took.
+    pub fn count_forwarded(&self, events: u64) {
+        self.forwarded.fetch_add(events, Ordering::SeqCst);
+    }
+
+    /// Records that the spool has no message of the queue to forward at the moment.
     pub fn rests(&self) {
         self.is_held_up.store(false, Ordering::SeqCst);
         self.stands();
     }
 
-    /// Records that the broker did not take the message that was sent to it most recently.
+    /// Records that forwarding is held up: the broker did not take the message that was sent to it
+    /// most recently, or an accept report waits for the events of a route.
     pub fn holds(&self) {
         self.is_held_up.store(true, Ordering::SeqCst);
         self.stands();
@@ -75,7 +90,7 @@ impl ForwardingQueue {
         self.is_held_up.load(Ordering::SeqCst)
     }
 
-    /// Returns how many messages of the route the broker refuses while it takes other messages, and
+    /// Returns how many messages of the queue the broker refuses while it takes other messages, and
     /// how many events the refused messages contain.
     pub fn refused(&self) -> (u64, u64) {
         let messages = self.refused_messages.load(Ordering::SeqCst);

@@ -1,10 +1,14 @@
-//! Decides whether a publish goes to the broker or into the spool, and keeps the order at both
-//! transitions: no event overtakes an earlier one when spooling starts or ends.
+//! Decides for each queue whether a publish goes to the broker or into the spool, and keeps the
+//! order at both transitions: no message overtakes an earlier one of its queue when spooling starts
+//! or ends. The queues do not affect each other: a queue that takes nothing keeps only its own
+//! messages in the spool.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
+use hookbox_driver::Queue;
 use tokio::sync::watch;
+
+use crate::gate_state::{EnteredPublish, State};
 
 /// How long a publish that is under way when spooling starts may still wait for the broker. Later
 /// events are spooled only after this publish has ended, so their senders wait as well. A healthy
@@ -14,101 +18,118 @@ const GRACE: Duration = Duration::from_millis(250);
 /// The state of spooling, which decides for every publish where it goes.
 pub(super) struct Gate(watch::Sender<State>);
 
-#[derive(Default)]
-struct State {
-    /// Whether new events are spooled. It stays true until everything in the spool is forwarded.
-    spooling: bool,
-    /// Whether the last spooled events are being forwarded, while new events wait.
-    closing: bool,
-    /// The number of publishes that are being written to the spool, or wait for earlier publishes
-    /// before they are written.
-    keeping: usize,
-    /// The next position in the order of arrival.
-    next: u64,
-    /// The positions of publishes that were given to the broker and are neither confirmed nor
-    /// spooled yet.
-    on_the_way: BTreeSet<u64>,
+/// Where a publish goes. Both parts have the same position in the order of arrival.
+pub(super) struct Entry<'a> {
+    /// The part that goes to the broker.
+    pub given: Option<Place<'a>>,
+    /// The part that goes into the spool.
+    pub kept: Option<Place<'a>>,
 }
 
-/// Where a publish goes, with its position in the order of arrival.
-pub(super) enum Destination<'a> {
-    /// The publish goes to the broker.
-    Give(Place<'a>),
-    /// The publish goes into the spool.
-    Keep(Place<'a>),
-}
-
-/// The position of one publish in the order of arrival. Later publishes that are spooled wait for
-/// this publish until this value is dropped.
+/// The position of one publish in the order of arrival, for some of its queues. Later publishes to
+/// these queues that are spooled wait for this publish until this value is dropped.
 pub(super) struct Place<'a> {
     gate: &'a Gate,
     number: u64,
-    keeps: bool,
+    queues: Vec<Queue>,
+    is_given: bool,
+    is_kept: bool,
+    /// Whether the spool may have stored the publish. Only an error can exclude that.
+    may_be_stored: bool,
 }
 
-/// Holds back new events while the last spooled events are forwarded, so that spooling can end.
-/// When this value is dropped, the new events are published or spooled.
-pub(super) struct Closing<'a>(&'a Gate);
+/// Holds back new messages of one queue while its last spooled messages are forwarded, so that
+/// spooling can end. When this value is dropped, the new messages are published or spooled.
+pub(super) struct Closing<'a> {
+    gate: &'a Gate,
+    queue: Queue,
+}
 
 impl Gate {
-    /// Creates a gate that sends events to the broker, or into the spool from the start if
-    /// `spooling` is true.
-    pub fn new(spooling: bool) -> Self {
-        Self(watch::Sender::new(State {
-            spooling,
-            ..State::default()
-        }))
+    /// Creates a gate for a spool that holds messages of these queues. New messages of these queues
+    /// are spooled, and all others go to the broker.
+    pub fn new(holds: impl IntoIterator<Item = Queue>) -> Self {
+        Self(watch::Sender::new(State::holding(holds)))
     }
 
-    pub fn is_spooling(&self) -> bool {
-        self.0.borrow().spooling
+    pub fn is_spooling(&self, queue: &Queue) -> bool {
+        self.0.borrow().is_spooling(queue)
     }
 
-    /// Takes the next position in the order of arrival, and decides where the publish goes. Waits
-    /// first while a [`Closing`] holds back new events, so that spooling can end.
-    pub async fn enter(&self, is_ready: impl Fn() -> bool) -> Destination<'_> {
+    pub fn is_any_spooling(&self, queues: &[Queue]) -> bool {
+        self.0.borrow().is_any_spooling(queues)
+    }
+
+    /// Returns the queues whose new messages are spooled.
+    pub fn spooling(&self) -> Vec<Queue> {
+        self.0.borrow().spooling()
+    }
+
+    /// Takes the next position in the order of arrival, and decides for each queue where the
+    /// publish goes. Waits first while a [`Closing`] holds back new messages of one of the queues,
+    /// so that spooling can end.
+    pub async fn enter(&self, queues: &[Queue], may_give: impl Fn() -> bool) -> Entry<'_> {
         loop {
+            let may_give = may_give();
             let mut entered = None;
             self.0.send_if_modified(|state| {
-                if state.closing {
-                    return false;
-                }
-                let number = state.next;
-                state.next += 1;
-                let gives = !state.spooling && is_ready();
-                if gives {
-                    state.on_the_way.insert(number);
-                }
-                let began = !gives && state.keep();
-                entered = Some((number, gives));
-                began
+                entered = state.enter(queues, may_give);
+                entered.as_ref().is_some_and(|it| it.begins)
             });
-            if let Some((number, gives)) = entered {
-                let place = Place {
-                    gate: self,
-                    number,
-                    keeps: !gives,
-                };
-                return if gives {
-                    Destination::Give(place)
-                } else {
-                    Destination::Keep(place)
-                };
+            if let Some(entered) = entered {
+                return self.entry(entered);
             }
-            self.until(|state| !state.closing).await;
+            self.until(|state| !state.is_any_closing(queues)).await;
         }
     }
 
-    /// Holds back new events from now on, so that spooling can end. Returns `None` when events are
-    /// not being spooled, or when a publish to the broker is under way that may still have to be
-    /// spooled.
-    pub fn close(&self) -> Option<Closing<'_>> {
-        let closes = self.0.send_if_modified(|state| {
-            let closes = state.spooling && !state.closing && state.on_the_way.is_empty();
-            state.closing |= closes;
-            closes
-        });
-        closes.then_some(Closing(self))
+    fn entry(&self, entered: EnteredPublish) -> Entry<'_> {
+        let EnteredPublish {
+            number,
+            given,
+            kept,
+            begins: _,
+        } = entered;
+        let place = |queues, is_given| Place {
+            gate: self,
+            number,
+            queues,
+            is_given,
+            is_kept: !is_given,
+            may_be_stored: true,
+        };
+        // A publish to no queue at all goes to the broker, which refuses it.
+        let is_given = !given.is_empty() || kept.is_empty();
+        Entry {
+            kept: (!kept.is_empty()).then(|| place(kept, false)),
+            given: is_given.then(|| place(given, true)),
+        }
+    }
+
+    /// Holds back new messages of the queue from now on, so that spooling can end. Returns `None`
+    /// when the queue is not spooling, or when a publish to the broker is under way that may still
+    /// have to be spooled.
+    pub fn close(&self, queue: &Queue) -> Option<Closing<'_>> {
+        let closes = self.0.send_if_modified(|state| state.close(queue));
+        closes.then(|| Closing {
+            gate: self,
+            queue: queue.clone(),
+        })
+    }
+
+    /// Waits until everything that the spool holds now for these queues is forwarded: until each of
+    /// them is not spooling, or has ended spooling at least once from now on. They need not be so
+    /// at the same moment.
+    pub async fn until_forwarded(&self, queues: &[Queue]) {
+        let ends: Vec<u64> = {
+            let state = self.0.borrow();
+            queues.iter().map(|queue| state.ends(queue)).collect()
+        };
+        let is_over = |state: &State| {
+            let mut queues = queues.iter().zip(&ends);
+            queues.all(|(queue, before)| !state.is_spooling(queue) || state.ends(queue) != *before)
+        };
+        self.until(is_over).await;
     }
 
     async fn until(&self, is_so: impl FnMut(&State) -> bool) {
@@ -118,66 +139,77 @@ impl Gate {
     }
 }
 
-impl State {
-    /// Counts one more publish that is spooled; returns whether spooling starts with this publish.
-    fn keep(&mut self) -> bool {
-        self.keeping += 1;
-        let began = !self.spooling;
-        if began {
-            tracing::warn!("the broker takes no publishes: new events are kept in the spool");
-        }
-        self.spooling = true;
-        began
-    }
-}
-
 impl Place<'_> {
-    /// Waits until [`GRACE`] has passed since spooling started. After that, this publish must stop
-    /// waiting for the broker, because later events wait for this publish.
+    pub fn queues(&self) -> &[Queue] {
+        &self.queues
+    }
+
+    /// Waits until [`GRACE`] has passed since spooling started for one of the queues. After that,
+    /// this publish must stop waiting for the broker, because later events wait for this publish.
     pub async fn is_late(&self) {
-        self.gate.until(|state| state.spooling).await;
+        let queues = &self.queues;
+        self.gate.until(|state| state.is_any_spooling(queues)).await;
         tokio::time::sleep(GRACE).await;
     }
 
     /// Marks this publish, which the broker did not take, as a publish that will be spooled. The
     /// publish keeps its position in the order until it is spooled.
     pub fn keep(mut self) -> Self {
-        self.keeps = true;
-        self.gate.0.send_if_modified(State::keep);
+        self.is_kept = true;
+        let queues = &self.queues;
+        self.gate
+            .0
+            .send_if_modified(|state| state.begin_to_keep(queues));
         self
     }
 
-    /// Waits until every earlier publish that was given to the broker is confirmed or spooled.
+    /// Waits until every earlier publish to the same queues that was given to the broker is
+    /// confirmed or spooled.
     pub async fn is_oldest(&self) {
-        let number = self.number;
-        let is_oldest = |state: &State| state.on_the_way.range(..number).next().is_none();
-        self.gate.until(is_oldest).await;
+        let (number, queues) = (self.number, &self.queues);
+        self.gate
+            .until(|state| !state.is_behind_another(number, queues))
+            .await;
+    }
+
+    /// Records that the spool has certainly not stored the publish.
+    pub fn record_refused(&mut self) {
+        self.may_be_stored = false;
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.gate.0.send_if_modified(|state| {
-            state.keeping -= usize::from(self.keeps);
-            state.on_the_way.remove(&self.number) || state.closing
+            let was_on_the_way = self.is_given && state.arrived(self.number);
+            let is_awaited = self.is_kept && state.end_keeping(&self.queues, self.may_be_stored);
+            was_on_the_way || is_awaited
         });
     }
 }
 
 impl Closing<'_> {
-    /// Waits until no publish is being spooled.
-    pub async fn until_none_is_spooled(&self) {
-        self.0.until(|state| state.keeping == 0).await;
+    pub fn queue(&self) -> &Queue {
+        &self.queue
     }
 
-    /// Ends spooling: new events go to the broker again.
+    /// Waits until no publish to the queue is being spooled.
+    pub async fn until_none_is_spooled(&self) {
+        let queue = &self.queue;
+        self.gate.until(|state| !state.is_keeping(queue)).await;
+    }
+
+    /// Ends spooling: new messages of the queue go to the broker again.
     pub fn end(self) {
-        self.0.0.send_modify(|state| state.spooling = false);
+        self.gate.0.send_modify(|state| state.end(&self.queue));
     }
 }
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        self.0.0.send_modify(|state| state.closing = false);
+        self.gate.0.send_modify(|state| state.reopen(&self.queue));
     }
 }
+
+#[cfg(test)]
+mod tests;

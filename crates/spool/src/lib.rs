@@ -3,18 +3,33 @@
 //! events are forwarded to it in order of arrival.
 //!
 //! The spool and the main broker together act as one broker, so the other code of ingest needs no
-//! knowledge of the spool. As with every broker, `Ok` from a publish means that the message is on
-//! disk. Once an event is spooled, every later event is spooled too, until all are forwarded. So no
-//! event overtakes another. The only exception is a message that exceeds a limit of the broker, and
-//! that the broker therefore refuses: later messages overtake it. A message whose publish timed out
-//! may be both at the broker and in the spool. Both copies have the same receipt, for which the
-//! store records only one outcome.
+//! knowledge of the spool. Each queue is spooled by itself: the queue of a route that takes nothing
+//! keeps only its own messages in the spool. An event for several routes goes to the broker for
+//! some of them and into the spool for the others. These invariants hold for each queue:
+//!
+//! - `Ok` from a publish means that the message is on disk for every one of its queues, at the
+//!   broker or in the spool.
+//! - Once a message is spooled, every later message of its queue is spooled too, until all are
+//!   forwarded. So no message overtakes another. The only exception is a message that exceeds a
+//!   limit of the broker, and that the broker therefore refuses: later messages overtake it.
+//! - A publish that the broker did not take keeps its position in the order of arrival until it is
+//!   spooled. What is spooled behind it waits for that.
+//! - Spooling ends only when the spool holds nothing of the queue, no publish to it is on its way
+//!   to the broker or into the spool, and new messages of the queue wait. It also ends, at once,
+//!   when a full spool has stored nothing of the queue.
+//! - A message leaves the spool after the broker has confirmed it. A message whose publish timed
+//!   out may be both at the broker and in the spool, and a message that could not be deleted is
+//!   forwarded twice. Both copies have the same receipt, for which the store records only one
+//!   outcome.
+//! - An accept report goes to the broker after every event that it covers, except refused ones:
+//!   otherwise an event that waits in the spool would count as missing. The accept reports behind
+//!   it wait for it, even if they cover only other routes: otherwise its range of sequence numbers
+//!   would count as unreported. So while a route takes nothing, the accept reports from its first
+//!   event on wait in the spool.
 //!
 //! The spool empties under any load: while messages are being forwarded, two messages leave the
-//! spool for each message that enters it. New events wait while the last few spooled events are
-//! forwarded.
-//!
-//! Accept reports are spooled in the same way. Each is forwarded after every event that it covers.
+//! spool for each message of their queue that enters it. New messages wait while the last few
+//! spooled messages of their queue are forwarded.
 
 mod accounts;
 mod close;
@@ -22,9 +37,11 @@ mod counters;
 mod forward;
 mod forwarding_queue;
 mod gate;
+mod gate_state;
 mod kept;
 mod late;
 mod pause;
+mod publishing;
 mod shared;
 
 use std::sync::Arc;
@@ -49,14 +66,13 @@ pub struct Spooling {
 }
 
 impl Spooling {
-    /// Starts forwarding what an earlier process has left in the spool. New events are spooled
-    /// until all of that is forwarded.
+    /// Starts forwarding what an earlier process has left in the spool. New messages of a queue are
+    /// spooled until all of that queue is forwarded.
     ///
     /// # Errors
     /// When the spool cannot be read.
     pub async fn start(broker: Arc<dyn Broker>, spool: Arc<dyn Broker>) -> Result<Self, Fault> {
         let depths = spool.depths().await?;
-        let is_empty = depths.iter().all(|depth| waiting(depth) == 0);
         let dead = depths.iter().find(|depth| depth.queue == Queue::Dead);
         let dead = dead.map_or(0, waiting);
         if dead > 0 {
@@ -66,34 +82,39 @@ impl Spooling {
                  not forwarded"
             );
         }
-        let routes = depths.into_iter().filter_map(|depth| match depth.queue {
-            Queue::Route(route) => Some(route),
-            // Only the queues of routes have a forwarder. The spool never gives up a message, so
-            // nothing is added to its queue of dead letters. A separate task forwards accept
-            // reports. Witness messages are not spooled.
-            Queue::Dead | Queue::Accounts | Queue::Witness => None,
-        });
-        let routes: Vec<RouteName> = routes.collect();
-        let queue = |route: &RouteName| (route.clone(), ForwardingQueue::default());
+        let forwarded: Vec<&Depth> = depths.iter().filter(|it| is_forwarded(&it.queue)).collect();
+        let queues = forwarded.iter().map(|it| it.queue.clone());
+        let waits = forwarded.iter().filter(|it| waiting(it) > 0);
+        let waits: Vec<Queue> = waits.map(|it| it.queue.clone()).collect();
+        let is_empty = waits.is_empty();
         let shared = Arc::new(Shared {
             broker,
             spool,
             counters: Arc::default(),
-            gate: Gate::new(!is_empty),
-            queues: routes.iter().map(queue).collect(),
+            gate: Gate::new(waits),
+            queues: queues.map(|it| (it, ForwardingQueue::default())).collect(),
             stop: CancellationToken::new(),
         });
         if !is_empty {
+            let contents = shared.contents().await?;
+            let events: u64 = contents.values().map(|left| left.events).sum();
             tracing::warn!(
-                events = shared.contents().await?.events,
+                events,
                 "the spool holds events of an earlier process; they are forwarded first"
             );
         }
         let tasks = TaskTracker::new();
-        for route in routes {
-            tasks.spawn(forward::forward(Arc::clone(&shared), route));
+        for queue in shared.queues.keys() {
+            match queue {
+                Queue::Route(route) => {
+                    tasks.spawn(forward::forward(Arc::clone(&shared), route.clone()));
+                }
+                Queue::Accounts => {
+                    tasks.spawn(accounts::forward(Arc::clone(&shared)));
+                }
+                Queue::Dead | Queue::Witness => {}
+            }
         }
-        tasks.spawn(accounts::forward(Arc::clone(&shared)));
         tasks.spawn(close::watch(Arc::clone(&shared)));
         Ok(Self { shared, tasks })
     }
@@ -107,21 +128,11 @@ impl Spooling {
 #[async_trait]
 impl Broker for Spooling {
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError> {
-        let shared = &self.shared;
-        shared.make_room(routes).await;
-        let given = shared.broker.publish(routes, batch);
-        let kept = shared.spool.publish(routes, batch);
-        let events = (batch.count * routes.len()) as u64;
-        shared.give_or_keep(events, given, kept).await
+        publishing::batch(&self.shared, routes, batch).await
     }
 
     async fn publish_report(&self, account: &Account) -> Result<(), PublishError> {
-        let shared = &self.shared;
-        let (given, kept) = (
-            shared.broker.publish_report(account),
-            shared.spool.publish_report(account),
-        );
-        shared.give_or_keep(0, given, kept).await
+        publishing::report(&self.shared, account).await
     }
 
     async fn publish_witness(&self, witness: &Witness) -> Result<(), PublishError> {
@@ -145,7 +156,7 @@ impl Broker for Spooling {
     }
 
     fn readiness(&self) -> Readiness {
-        if !self.shared.gate.is_spooling() && self.shared.is_ready() {
+        if self.shared.is_ready() && self.shared.is_any_route_direct() {
             return Readiness::Ready;
         }
         match self.shared.spool.readiness() {
@@ -171,5 +182,14 @@ impl Broker for Spooling {
         }
         self.shared.broker.close().await;
         self.shared.spool.close().await;
+    }
+}
+
+/// Returns whether the messages of this queue of the spool are forwarded. The spool never gives up
+/// a message, so nothing is added to its queue of dead letters. Witness messages are not spooled.
+fn is_forwarded(queue: &Queue) -> bool {
+    match queue {
+        Queue::Route(_) | Queue::Accounts => true,
+        Queue::Dead | Queue::Witness => false,
     }
 }

@@ -6,17 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hookbox_crash::crash_point;
-use hookbox_driver::{
-    Broker, Depth, Fault, PublishError, PublishErrorKind, Queue, Readiness, describe,
-};
-use hookbox_event::RouteName;
-use tokio::time::{sleep, timeout};
+use hookbox_driver::{Broker, Depth, Fault, NotReadyKind, Queue, Readiness};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::counters::{SpoolCounters, add};
+use crate::counters::SpoolCounters;
 use crate::forwarding_queue::ForwardingQueue;
-use crate::gate::{Destination, Gate, Place};
+use crate::gate::Gate;
 
 /// How many messages of one queue of the spool may be in flight at most. If each message holds one
 /// event, 64 of them make one full batch for the broker. If each body has the largest size that is
@@ -26,34 +22,54 @@ pub(super) const PREFETCH: u16 = 64;
 /// How often to check whether the broker is available again, and whether the spool is empty.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The longest time for which a publish waits until enough spooled messages were forwarded. After
-/// this time the publish is spooled although too few messages were forwarded, as if the broker were
-/// unavailable.
-const MAKE_ROOM_MAX: Duration = Duration::from_millis(250);
-
 pub(super) struct Shared {
     pub broker: Arc<dyn Broker>,
     pub spool: Arc<dyn Broker>,
     pub counters: Arc<SpoolCounters>,
     pub gate: Gate,
-    pub queues: HashMap<RouteName, ForwardingQueue>,
+    /// The queues of the routes and the queue of accept reports.
+    pub queues: HashMap<Queue, ForwardingQueue>,
     pub stop: CancellationToken,
 }
 
-/// How much the spool still has to forward. Messages that the main broker refuses while it takes
-/// other messages are not counted.
+/// What the spool still has to forward of one queue. Messages that the main broker refuses while it
+/// takes other messages are not counted.
 #[derive(Clone, Copy, Default)]
-pub(super) struct SpoolContents {
+pub(super) struct QueueContents {
     pub messages: u64,
-    /// How many of `messages` are messages of routes, which contain events. The other messages are
-    /// accept reports.
-    pub of_routes: u64,
     pub events: u64,
 }
 
 impl Shared {
     pub fn is_ready(&self) -> bool {
         self.broker.readiness() == Readiness::Ready
+    }
+
+    /// Returns whether the broker may take a publish. A broker that is connected reports that it
+    /// refuses publishes when it has refused the latest ones, which may all be those of one route.
+    /// Only a publish shows whether it takes those of another route.
+    pub fn may_give(&self) -> bool {
+        match self.broker.readiness() {
+            Readiness::Ready => true,
+            Readiness::NotReady { kind, why: _ } => match kind {
+                NotReadyKind::Refused => true,
+                NotReadyKind::Starting
+                | NotReadyKind::Unreachable
+                | NotReadyKind::Alarm
+                | NotReadyKind::Topology
+                | NotReadyKind::Storage
+                | NotReadyKind::Closing => false,
+            },
+        }
+    }
+
+    /// Returns whether the events of at least one route go to the broker, and not into the spool.
+    pub fn is_any_route_direct(&self) -> bool {
+        let mut queues = self.queues.keys();
+        queues.any(|queue| match queue {
+            Queue::Route(_) => !self.gate.is_spooling(queue),
+            Queue::Dead | Queue::Accounts | Queue::Witness => false,
+        })
     }
 
     pub async fn until_ready(&self) {
@@ -76,91 +92,28 @@ impl Shared {
         }
     }
 
-    /// Runs `given`, which publishes to the main broker, if that broker takes publishes. Otherwise,
-    /// or if `given` fails, runs `kept`, which publishes to the spool. `events` is the number of
-    /// events in the message, for the counters.
-    pub async fn give_or_keep(
-        &self,
-        events: u64,
-        given: impl Future<Output = Result<(), PublishError>> + Send,
-        kept: impl Future<Output = Result<(), PublishError>> + Send,
-    ) -> Result<(), PublishError> {
-        let place = match self.gate.enter(|| self.is_ready()).await {
-            Destination::Keep(place) => place,
-            Destination::Give(place) => {
-                let late = PublishError::plain(PublishErrorKind::TimedOut);
-                let given = tokio::select! {
-                    given = given => given,
-                    () = place.is_late() => Err(late),
-                };
-                match given {
-                    Ok(()) => return Ok(()),
-                    Err(error) => tracing::info!(
-                        kind = error.kind.as_str(),
-                        error = describe(&error),
-                        "the broker did not take {events} events; they are kept in the spool"
-                    ),
-                }
-                place.keep()
-            }
-        };
-        self.keep(&place, events, kept).await
-    }
-
-    async fn keep(
-        &self,
-        place: &Place<'_>,
-        events: u64,
-        kept: impl Future<Output = Result<(), PublishError>> + Send,
-    ) -> Result<(), PublishError> {
-        place.is_oldest().await;
-        crash_point!("spool.before_keep");
-        kept.await?;
-        crash_point!("spool.after_keep");
-        add(&self.counters.kept, events);
-        add(&self.counters.events, events);
-        Ok(())
-    }
-
-    /// While events are spooled, waits until so many messages of these routes have been forwarded
-    /// that a new message may enter the spool. Waits for [`MAKE_ROOM_MAX`] at most.
-    pub async fn make_room(&self, routes: &[RouteName]) {
-        if !self.gate.is_spooling() || !self.is_ready() {
-            return;
-        }
-        let all = async {
-            for queue in routes.iter().filter_map(|route| self.queues.get(route)) {
-                queue.make_room().await;
-            }
-        };
-        let _ = timeout(MAKE_ROOM_MAX, all).await;
-    }
-
-    /// Counts what the spool still has to forward, and updates the counters for metrics.
-    pub async fn contents(&self) -> Result<SpoolContents, Fault> {
+    /// Counts what the spool still has to forward of each queue, and updates the counters for
+    /// metrics.
+    pub async fn contents(&self) -> Result<HashMap<Queue, QueueContents>, Fault> {
         let depths = self.spool.depths().await?;
-        let mut left = SpoolContents::default();
-        let (mut events, mut refused) = (0, 0);
-        for depth in &depths {
-            match &depth.queue {
-                Queue::Route(route) => {
-                    let of_queue = self.queues.get(route).map(ForwardingQueue::refused);
-                    let of_queue = of_queue.unwrap_or_default();
-                    let messages = waiting(depth).saturating_sub(of_queue.0);
-                    let here = depth.events.unwrap_or(0);
-                    left.of_routes += messages;
-                    left.messages += messages;
-                    left.events += here.saturating_sub(of_queue.1);
-                    events += here;
-                    refused += of_queue.1;
-                }
-                Queue::Accounts => left.messages += waiting(depth),
-                Queue::Dead | Queue::Witness => {}
-            }
+        let (mut contents, mut events, mut refused) = (HashMap::new(), 0, 0);
+        for depth in depths {
+            let Some(queue) = self.queues.get(&depth.queue) else {
+                continue;
+            };
+            let (refused_messages, refused_events) = queue.refused();
+            let here = depth.events.unwrap_or(0);
+            let left = QueueContents {
+                messages: waiting(&depth).saturating_sub(refused_messages),
+                events: here.saturating_sub(refused_events),
+            };
+            events += here;
+            refused += refused_events;
+            contents.insert(depth.queue, left);
         }
         self.counters.events.store(events, Ordering::Relaxed);
         self.counters.refused.store(refused, Ordering::Relaxed);
-        Ok(left)
+        Ok(contents)
     }
 }
 

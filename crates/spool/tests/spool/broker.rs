@@ -24,6 +24,11 @@ pub struct Manner {
     pub is_silent: bool,
     /// Whether the broker rejects every message.
     pub rejects: bool,
+    /// The route whose queue takes nothing. A message for several routes is rejected then, although
+    /// the other queues have taken it.
+    pub full: Option<&'static str>,
+    /// Whether the broker reports that it has refused the latest publishes.
+    pub is_refusing: bool,
 }
 
 /// How a healthy broker behaves.
@@ -33,6 +38,8 @@ pub const WELL: Manner = Manner {
     bytes_max: usize::MAX,
     is_silent: false,
     rejects: false,
+    full: None,
+    is_refusing: false,
 };
 
 /// How an unreachable broker behaves.
@@ -51,7 +58,9 @@ pub struct FakeBroker(Mutex<State>);
 struct State {
     manner: Manner,
     begun: usize,
-    accounts: usize,
+    /// The first sequence number of each accept report that arrived, and how many events had
+    /// arrived before it.
+    reports: Vec<(u64, usize)>,
     /// The route and the sequence number of each event that arrived, in the order of arrival.
     got: Vec<(String, u64)>,
     /// How many events each message that arrived contained.
@@ -63,7 +72,7 @@ impl FakeBroker {
         Self(Mutex::new(State {
             manner,
             begun: 0,
-            accounts: 0,
+            reports: Vec::new(),
             got: Vec::new(),
             sizes: Vec::new(),
         }))
@@ -78,8 +87,10 @@ impl FakeBroker {
         self.lock().begun
     }
 
-    pub fn accounts(&self) -> usize {
-        self.lock().accounts
+    /// Returns the first sequence number of each accept report that arrived, and how many events
+    /// had arrived before it.
+    pub fn reports(&self) -> Vec<(u64, usize)> {
+        self.lock().reports.clone()
     }
 
     /// Returns the sequence numbers of the events that a route has received, in the order of
@@ -126,21 +137,26 @@ impl Broker for FakeBroker {
         let frames = decode_batch(&batch.bytes).unwrap();
         let numbers: Vec<u64> = frames.into_iter().map(|one| one.unwrap().number).collect();
         assert_eq!(numbers.len(), batch.count);
+        let is_full = |route: &&RouteName| manner.full == Some(route.as_str());
         let mut state = self.lock();
         state.sizes.push(numbers.len());
-        for route in routes {
+        for route in routes.iter().filter(|route| !is_full(route)) {
             let got = numbers.iter().map(|number| (route.to_string(), *number));
             state.got.extend(got);
+        }
+        if routes.iter().any(|route| is_full(&route)) {
+            return no(PublishErrorKind::Rejected);
         }
         Ok(())
     }
 
-    async fn publish_report(&self, _: &Account) -> Result<(), PublishError> {
+    async fn publish_report(&self, account: &Account) -> Result<(), PublishError> {
         let mut state = self.lock();
         if state.manner.is_away {
             return Err(PublishError::plain(PublishErrorKind::Unavailable));
         }
-        state.accounts += 1;
+        let before = state.got.len();
+        state.reports.push((account.first, before));
         Ok(())
     }
 
@@ -158,6 +174,12 @@ impl Broker for FakeBroker {
             return Readiness::not_ready(
                 NotReadyKind::Unreachable,
                 "the test made the broker unreachable",
+            );
+        }
+        if self.lock().manner.is_refusing {
+            return Readiness::not_ready(
+                NotReadyKind::Refused,
+                "the test made the broker report refusals",
             );
         }
         Readiness::Ready

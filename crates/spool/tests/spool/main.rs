@@ -9,4 +9,5 @@ mod broker;
 mod emptying;
 mod order;
 mod refused;
+mod routes;
 mod world;

@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookbox_driver::{Batch, Broker};
+use hookbox_driver::{Batch, Broker, PublishError};
 use hookbox_driver_sqlite::{Options, Sqlite, migrate};
 use hookbox_event::{
-    ContentDigest, Digester, Envelope, EventId, InstanceId, ReceiptId, RouteName, SourceName,
-    Timestamp, Topic,
+    Accepted, Account, ContentDigest, Digester, Envelope, EventId, InstanceId, ReceiptId,
+    RouteName, SourceName, Timestamp, Topic,
 };
 use hookbox_spool::{SpoolCounters, Spooling};
 use hookbox_testkit::eventually::eventually;
@@ -26,6 +26,8 @@ pub struct World {
     pub spooling: Spooling,
     pub counters: Arc<SpoolCounters>,
     folder: Folder,
+    /// The most bytes that the spool may contain; `None` for no limit.
+    bytes_max: Option<u64>,
 }
 
 /// A folder that is removed at the end of its test, also when the test fails.
@@ -39,24 +41,30 @@ impl Drop for Folder {
 
 impl World {
     pub async fn new(manner: Manner) -> Self {
+        Self::with_spool_of(None, manner).await
+    }
+
+    /// Sets up a spool that may contain at most this many bytes.
+    pub async fn with_spool_of(bytes_max: Option<u64>, manner: Manner) -> Self {
         let random = RandomState::new().hash_one(std::process::id());
         let folder = std::env::temp_dir().join(format!("hookbox-spool-{random:016x}"));
         std::fs::create_dir(&folder).unwrap();
         let broker = Arc::new(FakeBroker::new(manner));
         let folder = Folder(folder);
-        let spooling = start(&folder.0, &broker).await;
+        let spooling = start(&folder.0, &broker, bytes_max).await;
         Self {
             counters: spooling.counters(),
             broker,
             spooling,
             folder,
+            bytes_max,
         }
     }
 
     /// Closes the spool and opens it again, as a restart of the process does.
     pub async fn restart(self) -> Self {
         self.spooling.close().await;
-        let spooling = start(&self.folder.0, &self.broker).await;
+        let spooling = start(&self.folder.0, &self.broker, self.bytes_max).await;
         Self {
             counters: spooling.counters(),
             spooling,
@@ -70,8 +78,29 @@ impl World {
     }
 
     pub async fn publish_to(&self, route: &str, batch: &Batch) {
-        let routes: [RouteName; 1] = [route.parse().unwrap()];
-        self.spooling.publish(&routes, batch).await.unwrap();
+        self.try_to_publish(&[route], batch).await.unwrap();
+    }
+
+    /// Publishes a batch, which may be refused.
+    pub async fn try_to_publish(&self, routes: &[&str], batch: &Batch) -> Result<(), PublishError> {
+        let routes: Vec<RouteName> = routes.iter().map(|it| it.parse().unwrap()).collect();
+        self.spooling.publish(&routes, batch).await
+    }
+
+    /// Publishes an accept report that covers one receipt of this route.
+    pub async fn report(&self, number: u64, route: &str) {
+        let account = Account {
+            instance: InstanceId::from_bytes([7; 16]),
+            first: number,
+            last: number,
+            closing: false,
+            accepted: vec![Accepted {
+                routes: vec![route.parse().unwrap()],
+                first: number,
+                receipts: vec![ReceiptId::from_bytes([7; 16])],
+            }],
+        };
+        self.spooling.publish_report(&account).await.unwrap();
     }
 
     /// Returns the number of events in the spool.
@@ -92,7 +121,7 @@ impl World {
     /// Closes the spool, opens it again, and checks that no event was left in it.
     pub async fn end(self) {
         self.spooling.close().await;
-        let next = start(&self.folder.0, &self.broker).await;
+        let next = start(&self.folder.0, &self.broker, self.bytes_max).await;
         assert_eq!(next.counters().events.load(Ordering::Relaxed), 0);
         next.close().await;
         // SQLite removes its log when the last connection closes, in a thread of that connection.
@@ -109,10 +138,15 @@ impl World {
     }
 }
 
-async fn start(folder: &std::path::Path, broker: &Arc<FakeBroker>) -> Spooling {
+async fn start(
+    folder: &std::path::Path,
+    broker: &Arc<FakeBroker>,
+    bytes_max: Option<u64>,
+) -> Spooling {
     let routes = ["a", "b"].map(|name| name.parse().unwrap()).to_vec();
     let mut options = Options::new(folder.join("spool.db"), "test".parse().unwrap(), routes);
     options.lease = Duration::from_secs(2);
+    options.bytes_max = bytes_max;
     migrate(options.clone()).await.unwrap();
     let spool = Sqlite::open(options).await.unwrap();
     let broker = Arc::clone(broker) as Arc<dyn Broker>;
