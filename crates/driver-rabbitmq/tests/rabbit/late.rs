@@ -1,10 +1,11 @@
-//! Tests of subscriptions that the driver has given up. The broker must keep no consumer whose
-//! messages nothing reads (H23).
+//! Tests of what the driver has given up because the broker answered late. The broker must keep no
+//! consumer whose messages nothing reads (H23), and no lock that nobody releases.
 
 use std::time::Duration;
 
 use hookbox_driver::{Broker, Queue, Subscription};
 use hookbox_driver_rabbitmq::Rabbit;
+use hookbox_testkit::eventually::eventually;
 use hookbox_testkit::proxy::{Mode, Proxy};
 use tokio::time::timeout;
 
@@ -101,6 +102,34 @@ async fn a_renewal_that_is_cancelled_takes_no_messages() {
     let mut subscription = subscribe(&other, Queue::Route(route())).await;
     takes_all(&mut *subscription, &other).await;
     subscription.close().await;
+    rabbit.close().await;
+    other.close().await;
+    world.finish().await;
+}
+
+/// One process at a time reads the witnesses. If a process gives up while the broker answers late,
+/// the others must not wait until its connection ends. The first delay is so long that the process
+/// gives up after the broker has declared the queue of the lock, and before the process consumes
+/// from it. With the second, it gives up while it begins to consume.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_of_witnesses_that_gives_up_locks_out_nobody() {
+    let world = World::new().await;
+    let proxy = Proxy::before(&url()).unwrap();
+    let mut options = world.options();
+    options.url = proxy.url(&url());
+    let deadline = options.connect_deadline;
+    let (rabbit, other) = (open(options).await, world.open().await);
+    assert_eq!(rabbit.witnesses().await.unwrap(), []);
+    for share in [0.6, 0.4] {
+        proxy.set(Mode::Late(deadline.mul_f64(share)));
+        let given_up = rabbit.witnesses().await;
+        assert!(given_up.is_err(), "the broker's answers are late");
+        proxy.set(Mode::Pass);
+        eventually("another process must read the witnesses", async || {
+            other.witnesses().await
+        })
+        .await;
+    }
     rabbit.close().await;
     other.close().await;
     world.finish().await;
