@@ -173,7 +173,8 @@ async fn survive(pair: Pair) {
 
     // The exchange does not exist yet. This is not the fault of the event, so the event must wait.
     let worker = deployment.start(&["worker"]);
-    let waits = "select count(*) from retries where deferred_reason = 'target_fault'";
+    let waits =
+        "select count(*) from retries where deferred_reason in ('target_fault', 'target_closed')";
     within(
         PATIENCE,
         "the event must wait for the exchange",

@@ -25,7 +25,7 @@ pub(crate) async fn backlog(c: &mut PgConnection) -> Result<Vec<Backlog>, Error>
                           filter (where is_deferred)))), 0) as oldest,
                       count(*) filter (where is_deferred and deferred_reason = $1)
                           as missing_right,
-                      count(*) filter (where is_deferred and deferred_reason = $2)
+                      count(*) filter (where is_deferred and deferred_reason in ($2, $3))
                           as target_fault
                from (select route, not_before, queued_at, deferred_reason, deferred_since,
                             deferred_attempt = attempt and not coalesce(",
@@ -41,6 +41,7 @@ pub(crate) async fn backlog(c: &mut PgConnection) -> Result<Vec<Backlog>, Error>
     ))
     .bind(DeferReason::MissingRight.as_str())
     .bind(DeferReason::TargetFault.as_str())
+    .bind(DeferReason::TargetClosed.as_str())
     .fetch_all(c)
     .await?;
     rows.iter()

@@ -25,7 +25,7 @@ pub(crate) async fn backlog(connection: &mut SqliteConnection) -> sqlx::Result<V
                           filter (where is_deferred)) / 1000000, 0) as oldest,
                       count(*) filter (where is_deferred and deferred_reason = ?3)
                           as missing_right,
-                      count(*) filter (where is_deferred and deferred_reason = ?4)
+                      count(*) filter (where is_deferred and deferred_reason in (?4, ?5))
                           as target_fault
                from (select route, not_before, queued_at, deferred_reason, deferred_since,
                             deferred_attempt = attempt and not coalesce(",
@@ -42,6 +42,7 @@ pub(crate) async fn backlog(connection: &mut SqliteConnection) -> sqlx::Result<V
     .bind(moment::ago(HEARD_WITHIN))
     .bind(DeferReason::MissingRight.as_str())
     .bind(DeferReason::TargetFault.as_str())
+    .bind(DeferReason::TargetClosed.as_str())
     .fetch_all(connection)
     .await?;
     rows.iter()

@@ -21,20 +21,24 @@ pub enum DeferReason {
     Leased,
     /// The target of the event's external call was not reached.
     TargetFault,
-    /// The target of the event's external call asked for a pause.
+    /// The target answered the event's external call by asking for a pause.
     TargetBusy,
+    /// No call is made to the target now, because its breaker is open, or because it asked for a
+    /// pause.
+    TargetClosed,
     /// The rate that the config sets for the target permits no call now.
     RateLimit,
 }
 
 impl DeferReason {
     /// Every reason, for parsers.
-    pub const ALL: [DeferReason; 6] = [
+    pub const ALL: [DeferReason; 7] = [
         DeferReason::ForeignLock,
         DeferReason::MissingRight,
         DeferReason::Leased,
         DeferReason::TargetFault,
         DeferReason::TargetBusy,
+        DeferReason::TargetClosed,
         DeferReason::RateLimit,
     ];
 
@@ -46,6 +50,7 @@ impl DeferReason {
             DeferReason::Leased => "leased",
             DeferReason::TargetFault => "target_fault",
             DeferReason::TargetBusy => "target_busy",
+            DeferReason::TargetClosed => "target_closed",
             DeferReason::RateLimit => "rate_limit",
         }
     }
@@ -65,13 +70,17 @@ impl DeferReason {
             }
             // It is not known whether the call would meet the earlier reason again, so the earlier
             // deferral has not ended.
-            DeferReason::Leased | DeferReason::RateLimit => match before {
-                DeferReason::Leased | DeferReason::RateLimit => Some(self),
-                DeferReason::ForeignLock
-                | DeferReason::MissingRight
-                | DeferReason::TargetFault
-                | DeferReason::TargetBusy => Some(before),
-            },
+            DeferReason::Leased | DeferReason::TargetClosed | DeferReason::RateLimit => {
+                match before {
+                    DeferReason::Leased | DeferReason::TargetClosed | DeferReason::RateLimit => {
+                        Some(self)
+                    }
+                    DeferReason::ForeignLock
+                    | DeferReason::MissingRight
+                    | DeferReason::TargetFault
+                    | DeferReason::TargetBusy => Some(before),
+                }
+            }
             // A target whose nodes fail in different ways gives both reasons in turn. But the time
             // for which an event waited for its first call does not count.
             DeferReason::TargetFault | DeferReason::TargetBusy => match before {
@@ -79,6 +88,7 @@ impl DeferReason {
                 DeferReason::ForeignLock
                 | DeferReason::MissingRight
                 | DeferReason::Leased
+                | DeferReason::TargetClosed
                 | DeferReason::RateLimit => None,
             },
         }
@@ -246,23 +256,25 @@ mod tests {
 
     #[test]
     fn a_deferral_keeps_its_start_while_its_cause_may_last() {
-        use DeferReason::{ForeignLock, Leased, MissingRight, RateLimit, TargetBusy, TargetFault};
-        let none: [Option<DeferReason>; 6] = [None; 6];
+        use DeferReason::{
+            ForeignLock, Leased, MissingRight, RateLimit, TargetBusy, TargetClosed, TargetFault,
+        };
         let of = |kept: &[(usize, DeferReason)]| {
-            let mut of = none;
+            let mut of = [None; DeferReason::ALL.len()];
             for (place, reason) in kept {
                 of[*place] = Some(*reason);
             }
             of
         };
         // The places are those of the reasons in `ALL`.
-        let (lock, right, leased, fault, busy, rate) = (0, 1, 2, 3, 4, 5);
+        let (lock, right, leased, fault, busy, closed, rate) = (0, 1, 2, 3, 4, 5, 6);
         for (before, reasons) in [
             (
                 ForeignLock,
                 of(&[
                     (lock, ForeignLock),
                     (leased, ForeignLock),
+                    (closed, ForeignLock),
                     (rate, ForeignLock),
                 ]),
             ),
@@ -271,16 +283,21 @@ mod tests {
                 of(&[
                     (right, MissingRight),
                     (leased, MissingRight),
+                    (closed, MissingRight),
                     (rate, MissingRight),
                 ]),
             ),
-            (Leased, of(&[(leased, Leased), (rate, RateLimit)])),
+            (
+                Leased,
+                of(&[(leased, Leased), (closed, TargetClosed), (rate, RateLimit)]),
+            ),
             (
                 TargetFault,
                 of(&[
                     (leased, TargetFault),
                     (fault, TargetFault),
                     (busy, TargetBusy),
+                    (closed, TargetFault),
                     (rate, TargetFault),
                 ]),
             ),
@@ -290,10 +307,18 @@ mod tests {
                     (leased, TargetBusy),
                     (fault, TargetFault),
                     (busy, TargetBusy),
+                    (closed, TargetBusy),
                     (rate, TargetBusy),
                 ]),
             ),
-            (RateLimit, of(&[(leased, Leased), (rate, RateLimit)])),
+            (
+                TargetClosed,
+                of(&[(leased, Leased), (closed, TargetClosed), (rate, RateLimit)]),
+            ),
+            (
+                RateLimit,
+                of(&[(leased, Leased), (closed, TargetClosed), (rate, RateLimit)]),
+            ),
         ] {
             for (reason, kept) in DeferReason::ALL.into_iter().zip(reasons) {
                 let case = format!("{reason:?} after {before:?}");

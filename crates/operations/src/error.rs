@@ -37,7 +37,7 @@ pub enum CommandError {
     /// No event is stored for the given receipt.
     #[error(
         "receipt {receipt} has no outcome in the store: it is still in flight, it was not \
-         accepted, or it is missing (`hookbox reconcile --wait 5min` lists what is missing)"
+         accepted, or it is missing (`hookbox reconcile --wait 20min` lists what is missing)"
     )]
     NoOutcome {
         /// The id of the given receipt.

@@ -91,12 +91,13 @@ async fn give(shared: &Shared, place: Place<'_>, message: Message<'_>) -> Result
         return Ok(());
     };
     let events = message.events(place.queues());
+    keep(shared, place.keep(), message).await?;
     tracing::info!(
         kind = error.kind.as_str(),
         error = describe(&error),
         "the broker did not take {events} events; they are kept in the spool"
     );
-    keep(shared, place.keep(), message).await
+    Ok(())
 }
 
 async fn keep(

@@ -117,5 +117,5 @@ pub use retry::{InvalidRetry, Retry};
 pub use running_handlers::RunningHandlers;
 pub use sample::Sample;
 pub use source_schemas::SourceSchemas;
-pub use time_limits::{WAITS_FOR_LEASES, handler_in_flight_max};
+pub use time_limits::{EFFECT_IN_FLIGHT_MAX, handler_in_flight_max};
 pub use worker::Worker;

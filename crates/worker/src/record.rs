@@ -135,6 +135,7 @@ fn age_max<S: Store>(
         | DeferReason::Leased
         | DeferReason::TargetFault
         | DeferReason::TargetBusy
+        | DeferReason::TargetClosed
         | DeferReason::RateLimit => return None,
         DeferReason::MissingRight => {}
     }

@@ -28,7 +28,16 @@ pub(crate) const STARTS_UNTIL: Duration = BATCH_TIME_LIMIT_MAX;
 /// redelivered. RabbitMQ redelivers a message that is not settled within 30 minutes. This limit is
 /// a fraction of that, because waiting messages also use up the prefetch, so that other messages
 /// are not delivered.
-pub const WAITS_FOR_LEASES: Duration = Duration::from_secs(5 * 60);
+pub(crate) const WAITS_FOR_LEASES: Duration = Duration::from_secs(5 * 60);
+
+/// The longest time limit of one external call. When a process dies, about this time may pass until
+/// its calls are made again.
+pub(crate) const CALL_TIME_LIMIT_MAX: Duration = Duration::from_secs(600);
+
+/// How long a message may be in flight on a route with external calls before an event of it gets an
+/// outcome that others can see. The message is taken when a call ends that uses the last permit.
+/// Then its events wait for their leases.
+pub const EFFECT_IN_FLIGHT_MAX: Duration = CALL_TIME_LIMIT_MAX.saturating_add(WAITS_FOR_LEASES);
 
 /// Returns how long a message may be in flight on a route with a handler before an event of it gets
 /// an outcome that others can see: as long as the handler may run on a full batch before the

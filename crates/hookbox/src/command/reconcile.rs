@@ -7,7 +7,7 @@ use hookbox_config::{Config, duration};
 use hookbox_operations::command::reconcile::{
     self, AcceptRestore, ReconcileReport, RestoreAccepted, Storage, WriteOff,
 };
-use hookbox_worker::{WAITS_FOR_LEASES, handler_in_flight_max};
+use hookbox_worker::{EFFECT_IN_FLIGHT_MAX, handler_in_flight_max};
 
 use super::person::{ByArgs, Person, reason};
 use super::print;
@@ -145,7 +145,7 @@ async fn accept(
 fn in_flight_max(config: &Config, handlers: &Registry) -> Duration {
     let of_routes = config.routes.iter().map(|route| {
         if handlers.is_effect(route) {
-            WAITS_FOR_LEASES
+            EFFECT_IN_FLIGHT_MAX
         } else {
             handler_in_flight_max(route.handler_time_limit)
         }

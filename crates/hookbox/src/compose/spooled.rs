@@ -261,6 +261,9 @@ fn why_not_opened(error: &OpenError) -> String {
             "it has schema version {found}, and this hookbox knows only {wanted}; use the version \
              of its ingest"
         ),
+        OpenError::Unsafe { .. } => {
+            "it cannot be used safely; its ingest says why when it is restarted".to_owned()
+        }
         OpenError::Identity {
             why: IdentityMismatch::NotStamped,
             ..
@@ -269,7 +272,6 @@ fn why_not_opened(error: &OpenError) -> String {
             .to_owned(),
         OpenError::Identity { .. }
         | OpenError::Environment { .. }
-        | OpenError::Unsafe { .. }
         | OpenError::Topology(_)
         | OpenError::Refused { .. }
         | OpenError::Unavailable { .. }

@@ -234,8 +234,8 @@ pub const OLDEST: Family = gauge(
 pub const OVERDUE: Family = gauge(
     "receipts_overdue",
     &[],
-    "Receipts that have had no outcome for ten minutes although later receipts of their route have \
-     one; at most 100",
+    "Receipts that have had no outcome for ten minutes although later receipts of their ingest \
+     and route have one; at most 100",
 );
 pub const IMBALANCES: Family = gauge(
     "imbalances",

@@ -39,6 +39,11 @@ const ACCEPTED_MAX: u32 = 10;
 /// and one request to the broker.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How many events one message holds at most. At the rate that an operator has set for a route, a
+/// worker takes a message only when the time for the events of the one before has passed. So the
+/// next message may be in flight for as long.
+const EVENTS_OF_MESSAGE: u64 = 64;
+
 /// Reads what ingests have reported, which receipts have an outcome, and what the queues hold, and
 /// compares these numbers. With `wait`, first waits until nothing is in flight or retrying, but at
 /// most for that time. If the broker does not report messages in flight, a receipt without an
@@ -134,6 +139,9 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
         Some(it) => (Some((it.accounts, it.unvouched)), it.silent),
         None => (None, Vec::new()),
     };
+    let rates = controls.rows().iter();
+    let rates = rates.filter_map(|row| row.limits.rate_per_worker);
+    let waits_for_rate = rates.map(|rate| rate.time_for(EVENTS_OF_MESSAGE)).max();
     let mut report = ReconcileReport {
         verdict: Verdict::Unknown,
         waited: false,
@@ -145,6 +153,7 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
         unknown: Vec::new(),
         silent,
         storage: Storage::Apart,
+        waits_for_rate: waits_for_rate.unwrap_or_default(),
         dead_letters,
         missing_after_seconds: None,
         accept_reports: accounts.map(|(accounts, unvouched)| AcceptReportsLine {

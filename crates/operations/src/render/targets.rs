@@ -35,9 +35,14 @@ impl Text for TargetsReport {
 /// Returns the hint to `hookbox targets list`, if one of the given reasons for a deferral is about
 /// a target; otherwise an empty text.
 pub(super) fn hint<'a>(mut reasons: impl Iterator<Item = Option<&'a str>>) -> &'static str {
-    let by_target = [DeferReason::TargetFault, DeferReason::TargetBusy].map(DeferReason::as_str);
+    let by_target = [
+        DeferReason::TargetFault,
+        DeferReason::TargetBusy,
+        DeferReason::TargetClosed,
+    ];
+    let by_target = by_target.map(DeferReason::as_str);
     if reasons.any(|reason| reason.is_some_and(|reason| by_target.contains(&reason))) {
-        "target_fault and target_busy: see `hookbox targets list` for the reason\n"
+        "target_fault, target_busy and target_closed: see `hookbox targets list` for the reason\n"
     } else {
         ""
     }
@@ -67,8 +72,8 @@ mod tests {
     fn only_deferrals_by_a_target_have_a_hint() {
         let none = [None, Some("leased"), Some("foreign_lock")];
         assert_eq!(hint(none.into_iter()), "");
-        let expect = "target_fault and target_busy: see `hookbox targets list` for the reason\n";
-        for reason in ["target_fault", "target_busy"] {
+        let expect = "target_fault, target_busy and target_closed: see `hookbox targets list` for the reason\n";
+        for reason in ["target_fault", "target_busy", "target_closed"] {
             assert_eq!(hint([None, Some(reason)].into_iter()), expect);
         }
     }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hookbox_driver::{
-    AccountGap, Accounts, Broker, Depth, Ledger, OpenReceipt, Queue, RouteBooks, Unvouched,
+    AccountGap, Accounts, Broker, Depth, Ledger, LimitChange, OpenReceipt, Queue, RouteBooks,
+    RouteChange, RouteControls, RouteScope, Unvouched,
 };
 use hookbox_event::{InstanceId, ReceiptId};
 use hookbox_operations::command::reconcile::{
@@ -15,7 +16,7 @@ use hookbox_operations::command::reconcile::{
 use hookbox_operations::render::Text;
 use hookbox_operations::{CommandError, Problem, Reach, Source};
 
-use crate::world::{Depths, Memory, Person, depth};
+use crate::world::{Depths, Memory, Person, at, depth};
 
 /// How long a handler may run in these tests. Its message may be in flight for as long.
 const HANDLER_MAX: Duration = Duration::from_secs(40);
@@ -181,6 +182,39 @@ async fn what_may_be_in_flight_is_not_missing() {
     // seconds without a change.
     assert!(names(&report(slow(), queues(0, Some(0)), Some(5)).await));
     assert!(!names(&report(slow(), queues(0, Some(1)), Some(60)).await));
+}
+
+/// At the rate that an operator has set, the next message may be in flight for as long as the events
+/// of the one before need.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_the_rate_of_its_route_is_not_missing() {
+    let limited = |seconds| {
+        let memory = memory(90, 91, vec![open(seconds, false)]);
+        let rate = "0.1/s".parse().unwrap();
+        let limits = RouteChange::Limit {
+            why: None,
+            rate: LimitChange::Set(rate),
+            concurrency: LimitChange::Keep,
+        };
+        let scope = RouteScope::One("scores".parse().unwrap());
+        let controls = RouteControls::default().with(&scope, &limits, "ann", at(0));
+        *memory.controls.lock().unwrap() = controls.unwrap();
+        memory
+    };
+    // 64 events need 640 s at this rate.
+    let longest = HANDLER_MAX.as_secs() + 640;
+    for (wait, is_missing) in [(longest - 1, false), (longest + 1, true)] {
+        let report = report(limited(5), queues(0, None), Some(wait)).await;
+        assert_eq!(names(&report), is_missing, "{wait}");
+    }
+    for (seconds, is_missing) in [(639, false), (640, true)] {
+        let report = report(
+            limited(IN_FLIGHT_MAX.as_secs() + seconds),
+            queues(0, None),
+            None,
+        );
+        assert_eq!(names(&report.await), is_missing, "{seconds}");
+    }
 }
 
 /// If the queues are empty, the report must not say that a receipt is in flight.

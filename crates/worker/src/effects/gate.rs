@@ -36,8 +36,18 @@ pub(crate) struct Stop {
     pub until: Instant,
     /// The reason with which events are deferred meanwhile.
     pub reason: DeferReason,
-    /// Whether the target is the cause, and not a limit of the config or a busy key.
-    pub is_by_target: bool,
+    pub cause: StopCause,
+}
+
+/// What a stop comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StopCause {
+    /// The target was not reached, so its breaker is open.
+    Fault,
+    /// The target asked for a pause.
+    Pause,
+    /// A limit of the config, or a busy key.
+    Limit,
 }
 
 /// Whether calls may be made to the target of one route, as far as this worker knows. All its work
@@ -53,17 +63,21 @@ impl Stop {
     /// Returns the stop that follows when the store refuses leases for the reason `why`. Returns
     /// `None` if the events are to wait in memory instead.
     pub fn of(why: NoPermit) -> Option<Self> {
-        use DeferReason::{RateLimit, TargetBusy, TargetFault};
-        let (pause, reason, is_by_target) = match why {
-            NoPermit::Open(pause) => (pause, TargetFault, true),
-            NoPermit::Wait(pause) if pause > WAIT_IN_MEMORY_MAX => (pause, TargetBusy, true),
-            NoPermit::Rate(pause) if pause > WAIT_IN_MEMORY_MAX => (pause, RateLimit, false),
+        use DeferReason::{RateLimit, TargetClosed};
+        let (pause, reason, cause) = match why {
+            NoPermit::Open(pause) => (pause, TargetClosed, StopCause::Fault),
+            NoPermit::Wait(pause) if pause > WAIT_IN_MEMORY_MAX => {
+                (pause, TargetClosed, StopCause::Pause)
+            }
+            NoPermit::Rate(pause) if pause > WAIT_IN_MEMORY_MAX => {
+                (pause, RateLimit, StopCause::Limit)
+            }
             NoPermit::Rate(_) | NoPermit::Wait(_) | NoPermit::Busy => return None,
         };
         Some(Self {
             until: Instant::now() + pause,
             reason,
-            is_by_target,
+            cause,
         })
     }
 
@@ -73,7 +87,7 @@ impl Stop {
         Self {
             until: Instant::now(),
             reason: DeferReason::Leased,
-            is_by_target: false,
+            cause: StopCause::Limit,
         }
     }
 }
@@ -171,15 +185,17 @@ mod tests {
         assert_eq!(Stop::of(NoPermit::Busy), None);
         assert_eq!(Stop::of(NoPermit::Wait(WAIT_IN_MEMORY_MAX)), None);
         assert_eq!(Stop::of(NoPermit::Rate(WAIT_IN_MEMORY_MAX)), None);
-        let stop = |why| Stop::of(why).map(|stop| (stop.reason, stop.is_by_target));
+        let stop = |why| Stop::of(why).map(|stop| (stop.reason, stop.cause));
         let long = WAIT_IN_MEMORY_MAX + SECOND;
-        let (busy, fault) = (DeferReason::TargetBusy, DeferReason::TargetFault);
-        assert_eq!(stop(NoPermit::Wait(long)), Some((busy, true)));
+        let closed = DeferReason::TargetClosed;
+        let pause = Some((closed, StopCause::Pause));
+        assert_eq!(stop(NoPermit::Wait(long)), pause);
         assert_eq!(
             stop(NoPermit::Rate(long)),
-            Some((DeferReason::RateLimit, false))
+            Some((DeferReason::RateLimit, StopCause::Limit))
         );
-        assert_eq!(stop(NoPermit::Open(SECOND)), Some((fault, true)));
+        let fault = Some((closed, StopCause::Fault));
+        assert_eq!(stop(NoPermit::Open(SECOND)), fault);
     }
 
     #[tokio::test(start_paused = true)]
@@ -187,8 +203,8 @@ mod tests {
         let gate = Gate::new();
         let stop = |seconds| Stop {
             until: Instant::now() + seconds * SECOND,
-            reason: DeferReason::TargetFault,
-            is_by_target: true,
+            reason: DeferReason::TargetClosed,
+            cause: StopCause::Fault,
         };
         assert!(!gate.answered());
         assert_eq!(gate.resume(), Calls::Made);

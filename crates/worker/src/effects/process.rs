@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::flight::{self, EndedCall};
-use super::gate::Stop;
+use super::gate::{Stop, StopCause};
 use super::route::{EffectRoute, Permit};
 use super::transaction::{Committed, LeaseTransaction};
 use crate::attempt_error::FailedAttempt;
@@ -272,8 +272,10 @@ impl<S: Store> EffectProcess<'_, S> {
             // limit.
             age_max: None,
         };
-        let error = stop.is_by_target.then(|| self.route.last_error());
-        let error = error.flatten();
+        let error = match stop.cause {
+            StopCause::Fault | StopCause::Pause => self.route.last_error(),
+            StopCause::Limit => None,
+        };
         let (context, reason) = (self.context, stop.reason);
         let deferred = record::put_off(context, event, reason, wait, error.as_deref()).await?;
         Ok(deferred == Deferred::Recorded)

@@ -9,11 +9,8 @@ use async_trait::async_trait;
 use hookbox_driver::{TargetLimits, TargetName};
 
 use crate::handler_failure::Unready;
+use crate::time_limits::CALL_TIME_LIMIT_MAX;
 use crate::{Call, CallError, Effect, Event, Json, Payload};
-
-/// The longest time limit of a call. When a process dies, about this time may pass until its calls
-/// are made again.
-const TIME_LIMIT_MAX: Duration = Duration::from_secs(600);
 
 /// An effect with any payload type. Only [`register_effect`] creates one.
 pub trait DynEffect: Send + Sync + 'static {
@@ -81,7 +78,7 @@ impl<E: Effect> DynEffect for Typed<E> {
     }
 
     fn time_limit(&self) -> Duration {
-        self.0.time_limit().min(TIME_LIMIT_MAX)
+        self.0.time_limit().min(CALL_TIME_LIMIT_MAX)
     }
 
     fn is_repeatable(&self) -> bool {

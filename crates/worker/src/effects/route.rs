@@ -3,12 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hookbox_driver::{DeferReason, LeaseTerms, Store, TargetName};
+use hookbox_driver::{LeaseTerms, Store, TargetName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::gate::{Gate, Stop};
+use super::gate::{Gate, Stop, StopCause};
 use super::{LEASE_MARGIN, LOST_MAX};
 use crate::inner::Inner;
 use crate::{RegisteredEffect, Route};
@@ -78,32 +78,34 @@ impl<S: Store> EffectRoute<S> {
     /// shown in the counters of the route, and logged once.
     pub fn stop(&self, stop: Stop) {
         self.gate.stop(stop);
-        if !stop.is_by_target || self.show_as_down(true) {
+        let is_pause = match stop.cause {
+            StopCause::Limit => return,
+            StopCause::Pause => true,
+            StopCause::Fault => false,
+        };
+        if self.show_as_down(true) {
             return;
         }
         let (name, target) = (&self.config().name, self.target());
         let error = self.last_error();
         let error = error.as_deref().unwrap_or("see `hookbox targets list`");
-        match stop.reason {
-            DeferReason::TargetBusy => tracing::warn!(
+        if is_pause {
+            tracing::warn!(
                 route = %name,
                 target.name = %target,
                 error,
                 "{target}, the target of route {name}, asked for a pause; the route's messages \
                  wait in its queue meanwhile, and no event loses an attempt"
-            ),
-            DeferReason::TargetFault
-            | DeferReason::RateLimit
-            | DeferReason::Leased
-            | DeferReason::ForeignLock
-            | DeferReason::MissingRight => tracing::error!(
+            );
+        } else {
+            tracing::error!(
                 route = %name,
                 target.name = %target,
                 error,
                 "{target}, the target of route {name}, is not reached; the route's messages wait \
                  in its queue, no event loses an attempt, and one call at a time is tried until \
                  one is answered"
-            ),
+            );
         }
     }
 

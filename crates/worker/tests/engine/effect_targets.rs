@@ -272,7 +272,7 @@ async fn the_rest_of_a_message_is_deferred_when_the_breaker_opens() {
         retry.deferred.map(|deferred| deferred.0)
     };
     within("events 6 and 7 must be deferred", || {
-        (6..=7).all(|number| reason(number) == Some(DeferReason::TargetFault))
+        (6..=7).all(|number| reason(number) == Some(DeferReason::TargetClosed))
     })
     .await;
     assert!(running.route().deferred.load(Ordering::Relaxed) >= 7);

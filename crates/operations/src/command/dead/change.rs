@@ -235,14 +235,15 @@ impl Run<'_> {
                 self.report.interrupted = true;
                 return Ok(());
             }
-            let wanted = pace.chunk(CHUNK);
-            let (chunk, rest) = left.split_at(left.len().min(wanted as usize));
+            let (chunk, rest) = left.split_at(left.len().min(pace.chunk(CHUNK) as usize));
+            // With this limit, the store stops its search at the last of the chunk.
+            let limit = u32::try_from(chunk.len()).unwrap_or(CHUNK);
             let chosen = DeadFilter {
                 ids: chunk.to_vec(),
                 ..filter.clone()
             };
             // The store need not search before the first of them.
-            let rows = self.ledger.dead_list(&chosen, first - 1, wanted).await?;
+            let rows = self.ledger.dead_list(&chosen, first - 1, limit).await?;
             self.change_some(&chosen, &rows).await?;
             left = rest;
         }

@@ -116,7 +116,7 @@ impl ReconcileReport {
         let least = if nothing_flies {
             OVERDUE
         } else {
-            IN_FLIGHT_MAX
+            IN_FLIGHT_MAX.saturating_add(self.waits_for_rate)
         };
         open.seconds >= least.as_secs() && (open.passed || nothing_waits)
     }
@@ -206,7 +206,9 @@ impl ReconcileReport {
             // get its outcome in a moment. Either would change the accounting, so it must stay
             // unchanged for a short time.
             (0, false) | (1.., true) => STILL_FOR,
-            (1.., false) => in_flight_max.max(STILL_FOR),
+            (1.., false) => in_flight_max
+                .saturating_add(self.waits_for_rate)
+                .max(STILL_FOR),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The report of `reconcile`.
 
+use std::time::Duration;
+
 use hookbox_driver::{AcceptedRestore, AccountGap, Mismatch, OpenReceipt, SilentIngest, Unvouched};
 use serde::Serialize;
 
@@ -62,6 +64,9 @@ pub struct ReconcileReport {
     pub(super) silent: Vec<SilentIngest>,
     #[serde(skip)]
     pub(super) storage: Storage,
+    /// How long the rates that operators have set let a message wait in flight at most.
+    #[serde(skip)]
+    pub(super) waits_for_rate: Duration,
 }
 
 /// The accounting of one route.
