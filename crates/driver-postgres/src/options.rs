@@ -218,6 +218,9 @@ impl Options {
             // for such a statement depends on which conditions are given. So the server plans each
             // statement anew, with the exceptions of `session::keep_plans`.
             ("plan_cache_mode", "force_custom_plan".to_owned()),
+            // The database driver logs every notice and warning. One that a trigger of the user
+            // raises may contain data that must not be in a log, so the server sends none.
+            ("client_min_messages", "error".to_owned()),
             ("statement_timeout", millis(self.statement_timeout)),
             ("lock_timeout", millis(self.lock_timeout)),
             (

@@ -29,10 +29,16 @@ use crate::log_args::LogArgs;
 /// lapin is off. It logs returned messages with their payload, and closed channels and lost
 /// connections without saying which. It also returns each of these as an error, which hookbox logs
 /// once, with its consequences. Only panics of lapin's threads are logged, because they are not
-/// returned as errors. Below `warn`, sqlx logs statements, and rustls logs frames and handshakes.
-const CEILINGS: [(&str, LevelFilter); 4] = [
+/// returned as errors.
+///
+/// Two targets of sqlx are off, because they log text of handlers, which may contain values of an
+/// event: the warnings that a trigger or a function of the database raises, and the SQL of a slow
+/// statement. Below `warn`, rustls logs frames and handshakes.
+const CEILINGS: [(&str, LevelFilter); 6] = [
     ("lapin::thread", LevelFilter::WARN),
     ("lapin", LevelFilter::OFF),
+    ("sqlx::postgres::notice", LevelFilter::OFF),
+    ("sqlx::query", LevelFilter::OFF),
     ("sqlx", LevelFilter::WARN),
     ("rustls", LevelFilter::WARN),
 ];

@@ -91,7 +91,9 @@ impl Session {
         // The driver would send `extra_float_digits` when it connects, and poolers refuse start-up
         // parameters that they do not know. hookbox does not need this one: it affects only numbers
         // that are transferred as text, and hookbox transfers numbers in binary form.
-        let connect = connect.extra_float_digits(None);
+        // Statements are not logged, because a handler's statement may contain data that must not
+        // be in a log.
+        let connect = connect.extra_float_digits(None).disable_statement_logging();
         let role = connect.get_username().to_owned();
         let database = connect.get_database().unwrap_or(&role).to_owned();
         Self {

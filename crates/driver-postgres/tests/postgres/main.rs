@@ -15,6 +15,7 @@ mod failures;
 mod leases;
 mod ledger;
 mod list_plans;
+mod logging;
 mod numbering;
 mod opening;
 mod outages;

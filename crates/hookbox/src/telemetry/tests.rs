@@ -41,7 +41,8 @@ fn no_filter_raises_a_maximum() {
         tracing::error!(target: "lapin::channel", "canary");
         tracing::error!(target: "lapin::channels", "canary");
         tracing::info!(target: "lapin::io_loop", "canary");
-        tracing::debug!(target: "sqlx::query", "canary");
+        tracing::warn!(target: "sqlx::query", "canary");
+        tracing::error!(target: "sqlx::postgres::notice", "canary");
         tracing::info!(target: "sqlx_core::pool", "canary");
         tracing::trace!(target: "hyper::proto::h1", "canary");
         tracing::debug!(target: "rustls::client", "canary");
@@ -50,12 +51,12 @@ fn no_filter_raises_a_maximum() {
         tracing::error!(target: "lapin::io_loop", "canary");
         tracing::error!(target: "lapin::consumer", "canary");
         tracing::error!(target: "lapin::thread", "of lapin");
-        tracing::warn!(target: "sqlx::query", "of sqlx");
+        tracing::warn!(target: "sqlx_core::pool", "of sqlx");
         tracing::info!(target: "hyper_util::client", "of hyper");
     };
     let most = "trace,lapin=trace,lapin::returned_messages=trace,lapin::channel=trace,\
-                lapin::channels=trace,sqlx::query=trace,sqlx_core::pool=trace,hyper::proto::h1=trace,\
-                rustls::client=trace";
+                lapin::channels=trace,sqlx::query=trace,sqlx::postgres::notice=trace,\
+                sqlx_core::pool=trace,hyper::proto::h1=trace,rustls::client=trace";
     for json in [false, true] {
         let lines = logged(most, json, events);
         assert!(!lines.contains("canary"), "{lines}");
