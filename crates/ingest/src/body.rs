@@ -86,8 +86,9 @@ pub(crate) async fn read(
             continue;
         };
         if bytes.len() + data.len() > limits.body_max {
+            let arrived = bytes.len() + data.len();
             drop((bytes, data, room));
-            discard(body, began, limits).await;
+            discard(body, (began, arrived), limits).await;
             return Err(NotAccepted::TooLarge);
         }
         room.grow(data.len())?;
@@ -96,12 +97,14 @@ pub(crate) async fn read(
 }
 
 /// Reads and discards the rest of a refused body, so that its sender can read the reason. The
-/// deadlines are those of an accepted body.
-pub(crate) async fn discard(mut body: Body, began: Instant, limits: &Limits) {
-    let mut read = 0;
-    while read < DISCARD_MAX {
-        match timeout_at(deadline(began, read, limits), body.frame()).await {
-            Ok(Some(Ok(frame))) => read += frame.data_ref().map_or(0, Bytes::len),
+/// deadlines are those of an accepted body: reading began at `began`, and the bytes that have
+/// `arrived` since then count for its rate.
+pub(crate) async fn discard(mut body: Body, (began, arrived): (Instant, usize), limits: &Limits) {
+    let mut discarded = 0;
+    while discarded < DISCARD_MAX {
+        let deadline = deadline(began, arrived + discarded, limits);
+        match timeout_at(deadline, body.frame()).await {
+            Ok(Some(Ok(frame))) => discarded += frame.data_ref().map_or(0, Bytes::len),
             // Nothing is left to discard: the body has ended, the sender has disconnected, or a
             // deadline has passed.
             Ok(None | Some(Err(_))) | Err(_) => return,

@@ -134,7 +134,7 @@ fn admit(
 /// Reads and discards the body of a refused request, unless its sender waits for `100 Continue`.
 async fn discard(ingest: &Ingest, request: Request) {
     if !request.headers().contains_key(EXPECT) {
-        body::discard(request.into_body(), Instant::now(), &ingest.limits).await;
+        body::discard(request.into_body(), (Instant::now(), 0), &ingest.limits).await;
     }
 }
 
@@ -170,7 +170,7 @@ async fn take(
             // A sender that waits for `100 Continue` has not sent its body yet, and does not send
             // it after a refusal. So there is nothing to discard.
             if !head.headers.contains_key(EXPECT) {
-                body::discard(body, Instant::now(), &ingest.limits).await;
+                body::discard(body, (Instant::now(), 0), &ingest.limits).await;
             }
             return Err(why);
         }

@@ -1,28 +1,14 @@
 //! Tests connections on which no request is under way. The ingest keeps them open longer than a
 //! load balancer does, unless another connection needs their place.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_ingest::{Limits, serve_stream};
-use tokio::io::DuplexStream;
+use hookbox_ingest::Limits;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Client, PATIENCE, head};
+use crate::client::{PATIENCE, head};
 use crate::world::{EVENT, World, begini, hasty};
-
-/// Opens a connection that uses no network, so that the test can run with a paused clock.
-async fn piped(world: &World, served: &mut JoinSet<()>) -> Client<DuplexStream> {
-    let (theirs, ours) = tokio::io::duplex(64 * 1024);
-    let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-    let ingest = Arc::clone(&world.ingest);
-    served.spawn(async move { serve_stream(ours, peer, &ingest).await });
-    // Lets the server run until it waits for the first byte of a request.
-    tokio::task::yield_now().await;
-    Client::within(theirs)
-}
 
 /// Advances the paused clock by `seconds` and lets every task run whose timer expired.
 async fn pass(seconds: f64) {
@@ -36,7 +22,7 @@ fn seconds(seconds: f64) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_outlives_that_of_a_balancer() {
     let (world, mut served) = (World::new().await, JoinSet::new());
-    let mut client = piped(&world, &mut served).await;
+    let mut client = world.piped(&mut served).await;
     for idle in [0.0, 4.95, 5.0, 5.05, 60.0, 74.9] {
         pass(idle).await;
         let answer = client.ask(&begini(EVENT)).await;
@@ -53,8 +39,8 @@ async fn an_idle_connection_outlives_that_of_a_balancer() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_may_be_opened_before_it_is_used() {
     let (world, mut served) = (World::new().await, JoinSet::new());
-    let mut client = piped(&world, &mut served).await;
-    let mut unused = piped(&world, &mut served).await;
+    let mut client = world.piped(&mut served).await;
+    let mut unused = world.piped(&mut served).await;
     pass(74.9).await;
     assert_eq!(client.ask(&begini(EVENT)).await.status, 200);
     assert!(unused.closes_within(seconds(1.0)).await);
@@ -65,7 +51,7 @@ async fn a_head_has_its_time_from_its_first_byte() {
     let (world, mut served) = (World::new().await, JoinSet::new());
     let request = begini(EVENT);
     for idle in [0.0, 70.0, 74.9] {
-        let mut client = piped(&world, &mut served).await;
+        let mut client = world.piped(&mut served).await;
         assert_eq!(client.ask(&request).await.status, 200);
         pass(idle).await;
         client.send(&request[..10]).await;
@@ -93,7 +79,7 @@ async fn a_head_has_its_time_from_its_first_byte() {
 #[tokio::test(start_paused = true)]
 async fn requests_sent_together_are_answered_before_the_connection_is_idle() {
     let (world, mut served) = (World::new().await, JoinSet::new());
-    let mut client = piped(&world, &mut served).await;
+    let mut client = world.piped(&mut served).await;
     let health = head("GET", "/healthz", &[]);
     client.send(&[begini(EVENT), health].concat()).await;
     assert_eq!(client.answer().await.unwrap().status, 200);

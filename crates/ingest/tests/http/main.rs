@@ -26,4 +26,5 @@ mod proxies;
 mod shares;
 mod signatures;
 mod tls;
+mod unread_bodies;
 mod world;

@@ -11,9 +11,11 @@ use hookbox_event::{
 };
 use hookbox_ingest::{
     Config, DrainTimes, EventType, Identity, Ingest, Limits, Listener, Peers, Source, serve,
+    serve_stream,
 };
 use hookbox_signature::{Algorithm, Encoding, HmacScheme, Key, Preset, Scheme, sign};
 use hookbox_testkit::fake_clock::FakeClock;
+use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -138,6 +140,17 @@ impl World {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(([127, 0, 0, host], 0).into()).unwrap();
         Client::over(socket.connect(self.address).await.unwrap())
+    }
+
+    /// Opens a connection that uses no network, so that the test can run with a paused clock.
+    pub async fn piped(&self, served: &mut JoinSet<()>) -> Client<DuplexStream> {
+        let (theirs, ours) = tokio::io::duplex(64 * 1024);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let ingest = Arc::clone(&self.ingest);
+        served.spawn(async move { serve_stream(ours, peer, &ingest).await });
+        // Lets the server run until it waits for the first byte of a request.
+        tokio::task::yield_now().await;
+        Client::within(theirs)
     }
 
     /// Sends one request on a new connection, and returns its answer.
