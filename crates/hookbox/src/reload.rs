@@ -13,6 +13,7 @@ mod keys;
 mod paths;
 mod renewal;
 mod schemas;
+mod unusable;
 mod watched;
 
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ use tokio::signal::unix::Signal;
 use tokio::time::MissedTickBehavior;
 
 use self::in_use::KeptKeys;
+use self::unusable::UnusableParts;
 use self::watched::{Changes, Watched, identities_of, is_of};
 use crate::key_ends::{KeysEnd, Reminders};
 use crate::telemetry::Log;
@@ -37,6 +39,11 @@ use crate::tls::Certificate;
 /// The interval at which files are checked for changes. A changed file is read once two consecutive
 /// checks find it in the same state, because until then it may be half written.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long after its last read a part that could not be used is read again although no file has
+/// changed. What prevented its use may be over: the certificate was not valid yet, or the file
+/// could not be read at that moment.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// The parts of this process that a reload replaces.
 pub struct Targets {
@@ -73,17 +80,12 @@ pub struct Reloader {
     targets: Targets,
     files: Watched,
     filter: Option<String>,
+    /// The parts that could not be used. When any file changes, these parts are read again, because
+    /// the changed file may be the one that had the mistake.
     broken: UnusableParts,
+    /// When the parts in `broken` were last read.
+    broken_read_at: Timestamp,
     reminders: Reminders,
-}
-
-/// Which parts could not be used when they were last read. When any file changes, these parts are
-/// read again: the changed file may be the one that had the mistake.
-#[derive(Default, Clone, Copy)]
-struct UnusableParts {
-    keys: bool,
-    certificate: bool,
-    schemas: bool,
 }
 
 impl Reloader {
@@ -96,6 +98,7 @@ impl Reloader {
             targets,
             files: Watched::default(),
             broken: UnusableParts::default(),
+            broken_read_at: Timestamp::from_unix_micros(0),
             reminders: Reminders::default(),
         }
     }
@@ -152,6 +155,8 @@ impl Reloader {
         };
         let left = self.exchange_config(config, &parts);
         self.files.at_once(seen);
+        self.broken.log_again();
+        self.broken_read_at = now;
         for warning in &self.config.warnings {
             tracing::warn!("{warning}");
         }
@@ -168,12 +173,7 @@ impl Reloader {
                 "SIGHUP: these changes in {path} take effect only after a restart: {what}"
             );
         }
-        let UnusableParts {
-            keys,
-            certificate,
-            schemas,
-        } = self.broken;
-        let is_whole = parts.is_empty() && !(keys || certificate || schemas);
+        let is_whole = parts.is_empty() && !self.broken.any();
         if changes.is_empty() && restart.is_none() && is_whole {
             tracing::info!("SIGHUP: nothing has changed");
         }
@@ -202,7 +202,7 @@ impl Reloader {
         running.any(|running| running.name.as_str() == source)
     }
 
-    /// Reads the files that have changed since the last check.
+    /// Reads the files that have changed since the last check, and those that could not be used.
     fn check_files(&mut self, now: Timestamp) {
         let seen = identities_of(&self.paths());
         let Changes {
@@ -223,18 +223,40 @@ impl Reloader {
         let certificate = touches(&self.certificate());
         let schemas = touches(&self.schema_folders());
         let is_changed = !changed.is_empty();
+        let reads_broken = is_changed || self.is_retry_due(now);
+        if is_changed {
+            self.broken.log_again();
+        }
+        if reads_broken {
+            self.broken_read_at = now;
+        }
+        // A certificate that is being written now is read when it is complete.
+        let is_written = moving.iter().any(|path| is_of(path, &self.certificate()));
         let mut changes = Vec::new();
-        if keys || (is_changed && self.broken.keys) {
+        if keys || (reads_broken && self.broken.keys.is_unusable) {
             changes.extend(self.read_keys(&moving, now));
         }
-        if certificate || (is_changed && self.broken.certificate) {
+        if certificate || (reads_broken && self.broken.certificate.is_unusable && !is_written) {
             changes.extend(self.exchange_certificate(None, now));
         }
-        if schemas || (is_changed && self.broken.schemas) {
+        if schemas || (reads_broken && self.broken.schemas.is_unusable) {
             changes.extend(self.exchange_schemas(&BrokenParts::default(), &moving));
         }
-        log_changes("a file has changed", &changes);
+        let why = if is_changed {
+            "a file has changed"
+        } else {
+            "a file that could not be used was read again"
+        };
+        log_changes(why, &changes);
         self.remind(now);
+    }
+
+    /// Returns whether the parts that could not be used are to be read although no file has
+    /// changed.
+    fn is_retry_due(&self, now: Timestamp) -> bool {
+        // If the clock was set back, it does not show how long ago the last read was.
+        let is_due = now < self.broken_read_at || now.since(self.broken_read_at) >= RETRY_AFTER;
+        is_due && self.broken.any()
     }
 
     /// Uses another config, except for changes that need a restart. Returns which keys stay in use

@@ -18,7 +18,7 @@ impl Reloader {
             Some(why) => Err(why),
             None => tls::read(&self.config, now).map_err(|error| format!("{error:#}")),
         };
-        self.broken.certificate = read.is_err();
+        self.broken.certificate.start_read();
         match read {
             Ok(renewed) => {
                 let (path, _) = self.config.ingest.tls.as_ref()?;
@@ -27,7 +27,9 @@ impl Reloader {
                 is_other.then(|| format!("new connections get the certificate in {path}"))
             }
             Err(why) => {
-                tracing::error!(why, "the certificate stays as it was, since {why}");
+                if self.broken.certificate.fail(&why) {
+                    tracing::error!(why, "the certificate stays as it was, since {why}");
+                }
                 None
             }
         }

@@ -30,12 +30,14 @@ impl Reloader {
                 self.exchange_keys(&left, &parts, moving)
             }
             Err(mistakes) => {
-                self.broken.keys = true;
                 let why = mistakes.line();
-                tracing::error!(
-                    why,
-                    "the keys of all sources stay as they were, since {why}"
-                );
+                self.broken.keys.start_read();
+                if self.broken.keys.fail(&why) {
+                    tracing::error!(
+                        why,
+                        "the keys of all sources stay as they were, since {why}"
+                    );
+                }
                 Vec::new()
             }
         }
@@ -50,10 +52,12 @@ impl Reloader {
         parts: &BrokenParts,
         moving: &BTreeSet<PathBuf>,
     ) -> Vec<String> {
-        let Some(ingest) = &self.targets.ingest else {
+        let Some(ingest) = self.targets.ingest.clone() else {
             return Vec::new();
         };
-        let mut is_broken = self.report_kept(left) | self.report_parts(parts);
+        self.broken.keys.start_read();
+        self.report_kept(left);
+        self.report_parts(parts);
         let is_moving = |source: &SourceConfig| {
             let mut files = source.secret_files(&self.config.path);
             files.any(|file| moving.contains(&file))
@@ -74,8 +78,9 @@ impl Reloader {
             });
         }
         for why in keep_apart(&mut renewals) {
-            is_broken = true;
-            tracing::error!("{why}");
+            if self.broken.keys.fail(&why) {
+                tracing::error!("{why}");
+            }
         }
         let mut changes = Vec::new();
         for Renewal { source, held, read } in renewals {
@@ -85,7 +90,6 @@ impl Reloader {
                 changes.push(format!("source {source} has the keys {}", ids.join(", ")));
             }
         }
-        self.broken.keys = is_broken;
         changes
     }
 
@@ -95,9 +99,8 @@ impl Reloader {
         ingest.is_some_and(|ingest| ingest.keys(source).is_some())
     }
 
-    /// Logs which newly read keys cannot be used; returns whether there are any such keys.
-    fn report_parts(&self, parts: &BrokenParts) -> bool {
-        let mut is_broken = false;
+    /// Logs which newly read keys cannot be used.
+    fn report_parts(&mut self, parts: &BrokenParts) {
         for (part, why) in parts.iter() {
             let source = match part {
                 Part::Keys(source) if self.has_keys_of(source) => source,
@@ -107,39 +110,39 @@ impl Reloader {
                 | Part::Filter
                 | Part::Servers => continue,
             };
-            is_broken = true;
-            tracing::error!(
-                source,
-                why,
-                "the keys of source {source} stay as they were, since {why}"
-            );
+            let text = format!("the keys of source {source} stay as they were, since {why}");
+            if self.broken.keys.fail(&text) {
+                tracing::error!(source, why, "{text}");
+            }
         }
-        is_broken
     }
 
-    /// Logs which keys stay in use although the config has others; returns whether the keys in the
-    /// config could not be read and must be read again.
-    fn report_kept(&self, left: &[KeptKeys]) -> bool {
-        let mut is_broken = false;
+    /// Logs which keys stay in use although the config has others. Those that could not be read
+    /// must be read again.
+    fn report_kept(&mut self, left: &[KeptKeys]) {
         for left in left {
             match left {
-                KeptKeys::WrittenOtherwise(source) => tracing::warn!(
-                    %source,
-                    "the keys of source {source} stay as they were: its preset or its scheme has \
-                     changed, and takes effect, together with the new keys, only at a restart"
-                ),
+                KeptKeys::WrittenOtherwise(source) => {
+                    let text = format!(
+                        "the keys of source {source} stay as they were: its preset or its scheme \
+                         has changed, and takes effect, together with the new keys, only at a \
+                         restart"
+                    );
+                    if self.broken.keys.is_new(&text) {
+                        tracing::warn!(%source, "{text}");
+                    }
+                }
                 KeptKeys::Unreadable(source, mistakes) => {
-                    is_broken = true;
                     let why = mistakes.reasons();
-                    tracing::error!(
-                        %source,
-                        why,
+                    let text = format!(
                         "the keys of source {source} stay as they were, since {why}; the source \
                          runs until a restart, although the config no longer contains it"
                     );
+                    if self.broken.keys.fail(&text) {
+                        tracing::error!(%source, why, "{text}");
+                    }
                 }
             }
         }
-        is_broken
     }
 }

@@ -21,7 +21,7 @@ impl Reloader {
         let target = self.targets.schemas.as_ref()?;
         let mut all = HashMap::new();
         let mut changed = Vec::new();
-        self.broken.schemas = false;
+        self.broken.schemas.start_read();
         for source in &self.config.sources {
             let name = &source.name;
             let folder = source.schemas.as_slice();
@@ -35,12 +35,11 @@ impl Reloader {
                     .map_err(|error| format!("{error:#}")),
             };
             let after = read.unwrap_or_else(|why| {
-                self.broken.schemas = true;
-                tracing::error!(
-                    source = %name,
-                    why,
-                    "the JSON Schemas of source {name} stay as they were, since {why}"
-                );
+                let text =
+                    format!("the JSON Schemas of source {name} stay as they were, since {why}");
+                if self.broken.schemas.fail(&text) {
+                    tracing::error!(source = %name, why, "{text}");
+                }
                 in_use.clone()
             });
             if after != in_use {

@@ -1,11 +1,16 @@
 //! Tests what a reload keeps of running sources when the config has changed.
 
+use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Mutex;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hookbox_config::HandlerKinds;
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
 use super::*;
-use crate::compose;
+use crate::{compose, tls};
 
 const HEAD: &str = r#"
 environment = "test"
@@ -164,7 +169,7 @@ fn schemas_of_one_source_that_cannot_be_used_keep_no_other_source_from_theirs() 
         let of_one = types(&schemas, "one").unwrap();
         assert!(of_one.contains(&added), "{kind}: {of_one:?}");
         assert_eq!(types(&schemas, "two"), first, "{kind}");
-        assert!(reloader.broken.schemas, "{kind}");
+        assert!(reloader.broken.schemas.is_unusable, "{kind}");
         // The schema folder of source two is valid again, and contains one more file.
         let _ = std::fs::remove_dir_all(&two);
         let _ = std::fs::remove_file(&two);
@@ -173,7 +178,7 @@ fn schemas_of_one_source_that_cannot_be_used_keep_no_other_source_from_theirs() 
         std::fs::write(&again, "{}").unwrap();
         check_files(&mut reloader);
         assert!(types(&schemas, "two").unwrap().contains(&added), "{kind}");
-        assert!(!reloader.broken.schemas, "{kind}");
+        assert!(!reloader.broken.schemas.is_unusable, "{kind}");
         std::fs::remove_file(&again).unwrap();
         check_files(&mut reloader);
         assert_eq!(types(&schemas, "two"), first, "{kind}");
@@ -215,5 +220,94 @@ fn a_source_that_differs_keeps_the_schemas_that_it_runs_with() {
     reloader.reload(SystemClock.now());
     let first = Some(vec!["a".to_owned()]);
     assert_eq!(types(&schemas, "two"), first);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// A writer that collects what is logged.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Returns what is logged while `work` runs.
+fn logged(work: impl FnOnce()) -> String {
+    let lines = Logged::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, work);
+    let bytes = lines.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+}
+
+/// Writes a certificate that is valid from the beginning of this year on, and its key.
+fn write_certificate(folder: &Path, year: i32) {
+    let mut params = CertificateParams::new(["hooks.example".to_owned()]).unwrap();
+    params.not_before = date_time_ymd(year, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let text = pem("CERTIFICATE", certificate.der());
+    std::fs::write(folder.join("cert.pem"), text).unwrap();
+    let text = pem("PRIVATE KEY", &key.serialize_der());
+    std::fs::write(folder.join("key.pem"), text).unwrap();
+}
+
+/// Returns the time so many seconds after the beginning of the year 2100.
+fn in_2100(seconds: i64) -> Timestamp {
+    let begin = Timestamp::parse_rfc3339("2100-01-01T00:00:00Z").unwrap();
+    Timestamp::from_unix_micros(begin.unix_micros() + seconds * 1_000_000)
+}
+
+/// A renewed certificate may be valid only some seconds after it was written. Then no file changes
+/// when it becomes valid.
+#[test]
+fn a_certificate_that_was_not_valid_yet_is_used_although_no_file_changes() {
+    let folder = folder("not-valid-yet");
+    write_certificate(&folder, 2000);
+    let listener = "[ingest]\ntls = { certificate = \"cert.pem\", key = \"key.pem\" }\n";
+    write(&folder, &[listener, &source("one")]);
+    let config = Config::load(&folder.join("hookbox.toml"), &HandlerKinds::built_in()).unwrap();
+    let (_, certificate) = tls::acceptor(&config).unwrap().unwrap();
+    let mut targets = Targets::new(Log::default());
+    targets.certificate = Some(Arc::clone(&certificate));
+    let mut reloader = Reloader::new(config, targets);
+    let mut check = |seconds: &[i64]| {
+        logged(|| {
+            for &seconds in seconds {
+                reloader.check_files(in_2100(seconds));
+            }
+        })
+    };
+    assert_eq!(check(&[-104, -102]), "");
+    write_certificate(&folder, 2100);
+    let said = check(&[-100, -98]);
+    assert!(said.contains("the certificate stays as it was"), "{said}");
+    // The certificate is read again every 30 seconds, and its reason is logged already.
+    assert_eq!(check(&[-96, -68, -66, -38, -8, 0, 2]), "");
+    let said = check(&[22]);
+    let used = "a file that could not be used was read again: new connections get the certificate";
+    assert!(said.contains(used), "{said}");
+    assert_eq!(check(&[24, 54, 84]), "");
+    assert!(!reloader.broken.any());
+    let renewed = tls::read(&reloader.config, in_2100(22)).unwrap().unwrap();
+    assert!(
+        !certificate.replace(renewed),
+        "the certificate in the file must be in use"
+    );
     std::fs::remove_dir_all(&folder).unwrap();
 }
