@@ -1,5 +1,5 @@
-//! Connections that a sender or a load balancer keeps open between two requests. Ingest must not
-//! close such a connection at the moment at which the next request arrives.
+//! Connections of senders and load balancers. Ingest must not close one that is kept open between
+//! two requests at the moment at which the next request arrives, nor one that still sends a body.
 
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ const IDLE: (Duration, Duration) = (Duration::from_millis(4_950), Duration::from
 
 /// The longest time that the test waits for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// The size of a large body in bytes, which is less than what nginx accepts.
+const LARGE: usize = 1_000_000;
 
 /// Sends two requests over one connection, with `idle` between them, and returns their statuses.
 async fn twice(port: u16, request: Vec<u8>, idle: Duration) -> Vec<u16> {
@@ -96,6 +99,29 @@ async fn a_load_balancer_that_keeps_connections_loses_nothing() {
     let tally = deployment.json(&load);
     assert_eq!(tally["undelivered"], 0, "{tally:#}");
     assert_eq!(tally["accepted"], 2_000, "{tally:#}");
+    ingest.stop();
+    deployment.finish().await;
+}
+
+/// nginx sends a whole body before it reads the answer. If ingest closes the connection before it
+/// has read the body, nginx answers 502, and may send other requests to other ingests for some
+/// seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_body_to_no_source_is_answered_through_a_load_balancer() {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    let ingest = deployment.start_ingest();
+    let nginx = Nginx::before(deployment.port).unwrap();
+    let head = format!(
+        "POST /hooks/nosuch HTTP/1.1\r\nhost: localhost\r\ncontent-length: {LARGE}\r\n\r\n"
+    );
+    let request = [head.into_bytes(), vec![b' '; LARGE]].concat();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(("127.0.0.1", nginx.port()))
+            .await
+            .unwrap();
+        let answered = timeout(ANSWER_MAX, answer(&mut stream, &request)).await;
+        assert_eq!(answered.ok().flatten(), Some(404));
+    }
     ingest.stop();
     deployment.finish().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
@@ -18,10 +18,11 @@ use crate::response::NotAccepted;
 /// a body.
 const RESERVED_MAX: usize = 8 * 1024;
 
-/// How many bytes of a body that is too large are read and discarded. Most senders read no answer
-/// before they have written everything. A connection that is closed with unread bytes is reset, and
-/// a reset discards the answer (RFC 9112, section 9.6). The limit is twice what any config allows:
-/// a larger body is no webhook, so the connection of its sender may be reset.
+/// How many bytes of a refused body are read and discarded. Most senders read no answer before they
+/// have written everything. A connection that is closed with unread bytes is reset, and a reset
+/// discards the answer (RFC 9112, section 9.6). A proxy may take a reset for a failure of ingest,
+/// and stop sending. The limit is twice what any config allows: a larger body is no webhook, so the
+/// connection of its sender may be reset.
 const DISCARD_MAX: usize = 2 * Limits::BODY_MAX_CAP;
 
 /// Checks the headers before the body is read: refuses a compressed body and an announced length
@@ -68,8 +69,6 @@ pub(crate) async fn read(
     limits: &Limits,
     mut room: BodyRoom,
 ) -> Result<(Bytes, BodyRoom), NotAccepted> {
-    // If the announced length cannot fit, the request is refused before the sender sends its body.
-    room.check(announced.unwrap_or(0))?;
     let began = Instant::now();
     let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0).min(RESERVED_MAX));
     loop {
@@ -85,21 +84,34 @@ pub(crate) async fn read(
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if bytes.len() + data.len() > limits.body_max {
-            let arrived = bytes.len() + data.len();
+        let arrived = bytes.len() + data.len();
+        let fits = if arrived > limits.body_max {
+            Err(NotAccepted::TooLarge)
+        } else {
+            room.grow(data.len()).map_err(NotAccepted::from)
+        };
+        if let Err(why) = fits {
             drop((bytes, data, room));
             discard(body, (began, arrived), limits).await;
-            return Err(NotAccepted::TooLarge);
+            return Err(why);
         }
-        room.grow(data.len())?;
         bytes.extend_from_slice(&data);
     }
 }
 
+/// Reads and discards the body of a request that is refused before its body is read.
+pub(crate) async fn discard_unread(headers: &HeaderMap, body: Body, limits: &Limits) {
+    // A sender that waits for `100 Continue` has not sent its body yet, and does not send it after
+    // a refusal. So there is nothing to discard, and reading would ask for the body.
+    if !headers.contains_key(EXPECT) {
+        discard(body, (Instant::now(), 0), limits).await;
+    }
+}
+
 /// Reads and discards the rest of a refused body, so that its sender can read the reason. The
-/// deadlines are those of an accepted body: reading began at `began`, and the bytes that have
-/// `arrived` since then count for its rate.
-pub(crate) async fn discard(mut body: Body, (began, arrived): (Instant, usize), limits: &Limits) {
+/// deadlines are those of an accepted body, so no sender keeps its connection longer by a refused
+/// one: reading began at `began`, and the bytes that have `arrived` since then count for the rate.
+async fn discard(mut body: Body, (began, arrived): (Instant, usize), limits: &Limits) {
     let mut discarded = 0;
     while discarded < DISCARD_MAX {
         let deadline = deadline(began, arrived + discarded, limits);

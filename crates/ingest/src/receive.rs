@@ -11,12 +11,13 @@ use hookbox_crash::crash_point;
 use hookbox_driver::{PublishErrorKind, Refusal as KeptRefusal};
 use hookbox_event::{ReceiptId, digest_json};
 use hookbox_signature::{Refusal, RefusalAnswer, verify};
-use http::header::{ALLOW, EXPECT};
+use http::header::ALLOW;
 use http::{HeaderMap, Method, Response};
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::batcher::AcceptedRequest;
+use crate::body_memory::BodyRoom;
 use crate::counters::{InFlight, add};
 use crate::places::Place;
 use crate::response::{NotAccepted, accepted};
@@ -51,7 +52,7 @@ pub(crate) async fn receive(
 ) -> Response<Body> {
     // Names of sources are UTF-8, so a name that is not UTF-8 belongs to no source.
     let Ok(Path(name)) = name else {
-        return unknown_path(State(ingest)).await;
+        return unknown_path(State(ingest), request).await;
     };
     let id = ReceiptId::new(ingest.clock.now(), ingest.rng.ten());
     let peer = request.extensions().get::<Peer>().cloned();
@@ -78,7 +79,11 @@ pub(crate) async fn receive(
                 .await
                 .unwrap_or(Err(late))
         }
-        (Ok(()), None) => Err(stranger(&ingest, &request)),
+        (Ok(()), None) => {
+            let why = stranger(&ingest, &request);
+            discard(&ingest, request).await;
+            Err(why)
+        }
     };
     match taken {
         Ok(()) => {
@@ -95,17 +100,25 @@ pub(crate) async fn receive(
 }
 
 /// Answers a request to a path that belongs to no webhook.
-pub(crate) async fn unknown_path(State(ingest): State<Arc<Ingest>>) -> Response<Body> {
+pub(crate) async fn unknown_path(
+    State(ingest): State<Arc<Ingest>>,
+    request: Request,
+) -> Response<Body> {
     let id = ReceiptId::new(ingest.clock.now(), ingest.rng.ten());
     ingest.counters.refuse(NotAccepted::UnknownPath.reason());
+    discard(&ingest, request).await;
     NotAccepted::UnknownPath.response(id, &RefusalAnswer::default())
 }
 
 /// Answers a request to a health check with a wrong method. The router adds the header `Allow` with
 /// the allowed methods afterwards.
-pub(crate) async fn wrong_method(State(ingest): State<Arc<Ingest>>) -> Response<Body> {
+pub(crate) async fn wrong_method(
+    State(ingest): State<Arc<Ingest>>,
+    request: Request,
+) -> Response<Body> {
     let id = ReceiptId::new(ingest.clock.now(), ingest.rng.ten());
     ingest.counters.refuse(NotAccepted::WrongMethod.reason());
+    discard(&ingest, request).await;
     let mut response = NotAccepted::WrongMethod.response(id, &RefusalAnswer::default());
     response.headers_mut().remove(ALLOW);
     response
@@ -131,11 +144,11 @@ fn admit(
     (client, may_send)
 }
 
-/// Reads and discards the body of a refused request, unless its sender waits for `100 Continue`.
+/// Reads and discards the body of a request that is refused before its body is read, so that its
+/// sender can read the answer.
 async fn discard(ingest: &Ingest, request: Request) {
-    if !request.headers().contains_key(EXPECT) {
-        body::discard(request.into_body(), (Instant::now(), 0), &ingest.limits).await;
-    }
+    let (head, body) = request.into_parts();
+    body::discard_unread(&head.headers, body, &ingest.limits).await;
 }
 
 fn stranger(ingest: &Ingest, request: &Request) -> NotAccepted {
@@ -144,7 +157,7 @@ fn stranger(ingest: &Ingest, request: &Request) -> NotAccepted {
     }
     // The source is unknown, so nothing can be verified. Nevertheless one HMAC is computed with a
     // decoy key, as for a known source, so that the time until the answer does not reveal which
-    // sources exist. The body of a request to an unknown source is not read.
+    // sources exist. The body of a request to an unknown source is discarded.
     let decoy = &ingest.decoy;
     let now = ingest.clock.now();
     let _ = verify(&decoy.0, &decoy.1, request.headers(), Bytes::new(), now);
@@ -157,25 +170,16 @@ async fn take(
     request: Request,
     arrival: &mut Arrival<'_>,
 ) -> Result<(), NotAccepted> {
-    let (head, body) = request.into_parts();
-    if head.method != Method::POST {
-        return Err(NotAccepted::WrongMethod);
-    }
-    if ingest.is_draining() {
-        return Err(NotAccepted::Draining);
-    }
-    let announced = match body::check_head(&head.headers, &ingest.limits) {
+    let room = ingest.body_memory.room(arrival.client.into());
+    let checked = check_head(ingest, &request, &room);
+    let announced = match checked {
         Ok(announced) => announced,
         Err(why) => {
-            // A sender that waits for `100 Continue` has not sent its body yet, and does not send
-            // it after a refusal. So there is nothing to discard.
-            if !head.headers.contains_key(EXPECT) {
-                body::discard(body, (Instant::now(), 0), &ingest.limits).await;
-            }
+            discard(ingest, request).await;
             return Err(why);
         }
     };
-    let room = ingest.body_memory.room(arrival.client.into());
+    let (head, body) = request.into_parts();
     let (bytes, mut room) = body::read(body, announced, &ingest.limits, room).await?;
     arrival.body_bytes = bytes.len();
     let now = ingest.clock.now();
@@ -218,6 +222,24 @@ async fn take(
         .batcher
         .publish(accepted, ingest.limits.confirm_deadline)
         .await
+}
+
+/// Checks what is known of a request before its body is read. Returns the announced length of the
+/// body, or `None` without `Content-Length`.
+fn check_head(
+    ingest: &Ingest,
+    request: &Request,
+    room: &BodyRoom,
+) -> Result<Option<usize>, NotAccepted> {
+    if request.method() != Method::POST {
+        return Err(NotAccepted::WrongMethod);
+    }
+    if ingest.is_draining() {
+        return Err(NotAccepted::Draining);
+    }
+    let announced = body::check_head(request.headers(), &ingest.limits)?;
+    room.check(announced.unwrap_or(0))?;
+    Ok(announced)
 }
 
 /// Counts and logs why a request is refused, and stores the refusal for operators.

@@ -142,6 +142,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.closes_within(PATIENCE).await
     }
 
+    /// Returns whether the ingest closes the connection without sending another byte, and without
+    /// a reset.
+    pub async fn ends_without_reset(&mut self) -> bool {
+        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await;
+        let read = read.expect("the end of the connection must arrive in time");
+        read.is_ok_and(|count| count == 0) && self.read.is_empty()
+    }
+
     /// Appends to `heard` everything that arrives until the ingest closes the connection.
     pub async fn rest(&mut self, heard: &mut Vec<u8>) {
         while self.more().await {}
