@@ -16,7 +16,8 @@ const OURSELVES: &str = "hookbox";
 const UNDECODABLE: &str = "hookbox.undecodable";
 
 /// Stores events that are not stored yet. All callers insert in the order of the ids, so that two
-/// batches cannot deadlock.
+/// batches cannot deadlock. A number that another event has is an error: if it were passed over,
+/// the event would not be stored.
 pub(crate) async fn insert(c: &mut PgConnection, envelopes: &[&Envelope]) -> Result<(), Error> {
     let ids: Vec<&[u8; 16]> = envelopes.iter().map(|e| e.event.as_bytes()).collect();
     let sources: Vec<&str> = envelopes.iter().map(|e| e.source.as_str()).collect();
@@ -37,7 +38,7 @@ pub(crate) async fn insert(c: &mut PgConnection, envelopes: &[&Envelope]) -> Res
              insert into events (event_id, source, topic, content_digest, received_at)
              select event_id, source, topic, digest, received_at from came
              order by event_id
-             on conflict do nothing
+             on conflict (event_id) do nothing
              returning number, event_id
          )
          insert into bodies (event, body, seal)
@@ -64,7 +65,7 @@ pub(crate) async fn insert_undecodable(
         "with stored as (
              insert into events (event_id, source, topic, content_digest, received_at)
              values ($1, $2, $3, $4, now())
-             on conflict do nothing
+             on conflict (event_id) do nothing
              returning number
          )
          insert into bodies (event, body) select number, $5 from stored",

@@ -150,7 +150,13 @@ async fn keep(
     events::insert_undecodable(c, undecodable).await?;
     let claimed = claims::insert_undecodable(c, undecodable.route, &undecodable.event).await?;
     let Some(event) = claimed else {
-        return Ok(Recorded::Superseded);
+        // A claim is stored in the same transaction as the bytes and their dead letter. So the
+        // bytes are stored if there is a claim, and must not be acknowledged if there is none.
+        let stored = claim_states::lock(c, undecodable.route, &[undecodable.event]).await?;
+        return match stored.as_slice() {
+            [] => Err(Error::RowNotFound),
+            [_, ..] => Ok(Recorded::Superseded),
+        };
     };
     let died = NewDeadLetter {
         event,

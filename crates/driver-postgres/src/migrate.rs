@@ -12,6 +12,7 @@ use crate::refused::{open_error, unavailable};
 use crate::server::inspect::inspect_server;
 use crate::server::query_error::text;
 use crate::server::refusal::{Names, Stage};
+use crate::server::sequences;
 use crate::server::time_limit::{goodbye, within};
 use crate::{Options, diagnose, ends, identity, in_the_way, meta};
 
@@ -115,6 +116,7 @@ async fn finish(
              server now, and cursors from before the move are refused"
         );
     }
+    sequences::raise(connection).await?;
     meta::stamp(connection, options.environment.as_str()).await?;
     identity::stamp(connection, options).await?;
     meta::raise_works_from(connection, WORKS_FROM).await?;

@@ -14,6 +14,7 @@ use crate::server::properties::Server;
 use crate::server::query_error::QueryError;
 use crate::server::refusal::{self, Refusal, Stage};
 use crate::server::rights;
+use crate::server::sequences;
 use crate::server::session::{Session, begin_to_write};
 use crate::server::time_limit::{goodbye, within};
 use crate::{Options, Tx, ends, identity, in_the_way, meta, migrate, proof};
@@ -139,8 +140,14 @@ async fn check(
     let identity = identity::compare(connection, options).await?;
     let found = migrate::version(connection).await?;
     let known = migrate::newest();
-    if found >= known && ends::are_of_another_server(connection).await? {
-        return Ok(Err(moved()));
+    if found >= known {
+        if ends::are_of_another_server(connection).await? {
+            return Ok(Err(moved()));
+        }
+        let behind = sequences::behind(connection).await?;
+        if !behind.is_empty() {
+            return Ok(Err(refused(sequences::refusal(&behind), None)));
+        }
     }
     let works_on_newer = found > known && migrate::works_on_newer(connection).await?;
     if works_on_newer {

@@ -10,5 +10,6 @@ pub(crate) mod query_error;
 pub(crate) mod refusal;
 pub(crate) mod remedy;
 pub(crate) mod rights;
+pub(crate) mod sequences;
 pub(crate) mod session;
 pub(crate) mod time_limit;

@@ -193,7 +193,8 @@ pub trait Store: Send + Sync + 'static {
     async fn blocked(&self, target: &TargetName) -> Result<Option<NoPermit>, Fault>;
 
     /// Stores bytes that are not a readable envelope as a dead letter of `route`. Storing the same
-    /// bytes again changes nothing.
+    /// bytes again changes nothing. `Superseded` means that they were stored before; the worker
+    /// acknowledges the message then. Bytes that are not stored are always a fault.
     async fn store_undecodable(
         &self,
         undecodable: &UndecodableMessage<'_>,

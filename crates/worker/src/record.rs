@@ -59,15 +59,27 @@ pub(crate) async fn undecodable<S: Store>(
         crash_point!("worker.before_record");
         context.store().store_undecodable(&message)
     };
-    context.until_done(write).await?;
+    let recorded = context.until_done(write).await?;
     crash_point!("worker.after_record");
-    add(&context.counters.dead, 1);
-    tracing::error!(
-        route = %route,
-        bytes = undecodable.bytes.len(),
-        "bytes that are not an envelope came out of the queue of route {route}; they are kept as a \
-         dead letter"
-    );
+    let bytes = undecodable.bytes.len();
+    match recorded {
+        Recorded::Recorded => {
+            add(&context.counters.dead, 1);
+            tracing::error!(
+                route = %route,
+                bytes,
+                "bytes that are not an envelope came out of the queue of route {route}; they are \
+                 kept as a dead letter"
+            );
+        }
+        // The dead letter was counted when it was stored.
+        Recorded::Superseded => tracing::warn!(
+            route = %route,
+            bytes,
+            "bytes that are not an envelope came out of the queue of route {route}; the same bytes \
+             were stored as a dead letter before, so nothing is added"
+        ),
+    }
     Ok(())
 }
 

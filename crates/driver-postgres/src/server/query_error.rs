@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::server::refusal::{self, Names, Refusal, Stage};
+use crate::server::sequences;
 
 /// Why a query has no result.
 #[derive(Debug)]
@@ -38,8 +39,9 @@ impl QueryError {
 }
 
 fn refusal_of(error: &sqlx::Error, stage: Stage, names: &Names) -> Option<Refusal> {
-    let code = error.as_database_error()?.code()?;
-    refusal::of_code(&code, stage, names)
+    let error = error.as_database_error()?;
+    let taken = error.constraint().and_then(sequences::refusal_of);
+    taken.or_else(|| refusal::of_code(&error.code()?, stage, names))
 }
 
 /// Returns the text of an error. sqlx's own text ends with a line number of PostgreSQL's source,

@@ -25,6 +25,7 @@ mod refused;
 mod remedies;
 mod replays;
 mod schema;
+mod sequences;
 mod undo;
 mod units;
 mod world;

@@ -116,6 +116,18 @@ async fn bytes_that_are_no_envelope_become_a_dead_letter_and_harm_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bytes_that_are_stored_already_are_no_second_dead_letter() {
+    let world = World::new();
+    for _ in 0..2 {
+        let junk = Bytes::from_static(b"junk");
+        world.queues.put(Queue::Route(route()), junk, false);
+    }
+    let running = world.start();
+    within("every message must be acknowledged", || world.is_settled()).await;
+    assert_eq!(running.route().dead.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_that_one_handler_broke_fails_that_one_alone() {
     let mut world = World::new();
     world.is_trusted = true;
