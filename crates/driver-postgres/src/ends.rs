@@ -10,11 +10,11 @@
 use std::time::Duration;
 
 use hookbox_driver::{
-    EndCursor, EndOutcome, EndRow, EndsPage, EndsRead, HeldBack, Holder, ReadEnd,
+    CursorRefusal, EndCursor, EndOutcome, EndRow, EndsPage, EndsRead, HeldBack, Holder, ReadEnd,
 };
 use hookbox_event::{EventNumber, Incarnation, RouteName, Timestamp};
 use sqlx::postgres::PgRow;
-use sqlx::{Error, PgConnection, Row};
+use sqlx::{Error, Executor, PgConnection, Row};
 
 use crate::column::{Columns, integer};
 
@@ -107,6 +107,11 @@ pub(crate) async fn read(
 ) -> Result<EndsRead, Error> {
     let incarnation = incarnation(c).await?;
     if let Some(after) = after {
+        // A reader may still run when the database moves to another server. The cursor's end may
+        // be there, too, but ends that are written there would be before it.
+        if are_of_another_server(c).await? {
+            return Ok(EndsRead::Refused(CursorRefusal::Moved));
+        }
         let found = time_at(c, after).await?;
         if let Some(refusal) = after.refused_by(incarnation, found) {
             return Ok(EndsRead::Refused(refusal));
@@ -251,13 +256,13 @@ async fn holder(c: &mut PgConnection) -> Result<Option<Holder>, Error> {
 /// transaction yet. Such a row comes from another server, by a dump or by logical replication, and
 /// new rows would get lower numbers than rows that readers have already read.
 pub(crate) async fn are_of_another_server(c: &mut PgConnection) -> Result<bool, Error> {
-    let are: Option<bool> = sqlx::query_scalar(
+    // Not a prepared statement, so that it is one round trip on a new connection.
+    let query = sqlx::raw_sql(
         "select ended_xid >= pg_snapshot_xmax(pg_current_snapshot()) from ends
          order by ended_xid desc, event desc, route desc limit 1",
-    )
-    .fetch_optional(c)
-    .await?;
-    Ok(are.unwrap_or(false))
+    );
+    let newest = c.fetch_optional(query).await?;
+    newest.map_or(Ok(false), |row| row.try_get(0))
 }
 
 /// If some rows come from another server, gives all rows new numbers, which are lower than those of

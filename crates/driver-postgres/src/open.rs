@@ -10,9 +10,10 @@ use sqlx::PgConnection;
 use crate::refused::{open_error, refused, unavailable};
 use crate::server::connection::Connections;
 use crate::server::inspect::inspect_server;
+use crate::server::moved;
 use crate::server::properties::Server;
 use crate::server::query_error::QueryError;
-use crate::server::refusal::{self, Refusal, Stage};
+use crate::server::refusal::{self, Stage};
 use crate::server::rights;
 use crate::server::sequences;
 use crate::server::session::{Session, begin_to_write};
@@ -114,18 +115,6 @@ async fn explain(
     }
 }
 
-/// Returns the error for a database that was loaded from a dump of another server.
-fn moved() -> OpenError {
-    let refusal = Refusal {
-        why:
-            "the table `ends` has numbers of transactions that this server has not given yet: the \
-              database was moved from another server by a dump or by logical replication"
-                .to_owned(),
-        remedy: "run `hookbox migrate`, which gives these rows numbers of this server".to_owned(),
-    };
-    refused(refusal, None)
-}
-
 /// Checks the database. The inner result says whether the database may be used; the outer one is an
 /// error when a query of the check failed.
 async fn check(
@@ -142,7 +131,7 @@ async fn check(
     let known = migrate::newest();
     if found >= known {
         if ends::are_of_another_server(connection).await? {
-            return Ok(Err(moved()));
+            return Ok(Err(refused(moved::refusal(), None)));
         }
         let behind = sequences::behind(connection).await?;
         if !behind.is_empty() {

@@ -4,6 +4,7 @@
 pub(crate) mod connection;
 pub(crate) mod inspect;
 mod lifetime;
+pub(crate) mod moved;
 pub(crate) mod prepared_statements;
 pub(crate) mod properties;
 pub(crate) mod query_error;

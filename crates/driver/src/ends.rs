@@ -102,6 +102,12 @@ pub enum CursorRefusal {
          older state"
     )]
     Gone,
+    /// The store was moved to another server, whose positions may be lower than that of the cursor.
+    #[error(
+        "the database was moved from another server, and its ends have no positions of this server \
+         yet: run `hookbox migrate` first"
+    )]
+    Moved,
 }
 
 /// One end of an event on a route.

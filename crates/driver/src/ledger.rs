@@ -36,7 +36,8 @@ pub trait Ledger: Send + Sync + 'static {
     ///
     /// A reader that continues after each page misses no end, and gets none twice, whatever
     /// transactions run meanwhile: an end is read only when no end with a lower position can appear
-    /// any more. After a restore, this still holds for a cursor that is not refused.
+    /// any more. After a restore, or a move to another server, this still holds for a cursor that
+    /// is not refused.
     async fn ends(
         &self,
         after: Option<&EndCursor>,

@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::lifetime;
+use super::{lifetime, moved};
 use crate::Options;
 use crate::diagnose;
 use crate::server::query_error::QueryError;
@@ -102,8 +102,10 @@ impl Connections {
                 }
             }
         }
+        let mut seat = self.connect().await?;
+        moved::check(&mut seat.connection, self.options.connect_deadline).await?;
         let mut lease = Lease {
-            seat: self.connect().await?,
+            seat,
             home: Arc::clone(self),
             permit,
         };

@@ -1,7 +1,12 @@
 //! Tests of the ends of events in a database that was migrated from a schema without ends, and in a
 //! database that was moved from another server.
 
-use hookbox_driver::{CursorRefusal, DeadFilter, EndOutcome, EndsRead, Ledger, OpenError, Store};
+use std::time::Duration;
+
+use hookbox_driver::{
+    Claimed, CursorRefusal, DeadFilter, EndCursor, EndOutcome, EndsRead, FaultKind, Ledger,
+    OpenError, Store, describe,
+};
 use hookbox_driver_postgres::testing::Database;
 use hookbox_driver_postgres::{Postgres, migrate};
 use sqlx::migrate::Migrator;
@@ -94,6 +99,69 @@ async fn every_cursor_from_before_a_move_is_refused() {
         before = read(&world.store, None, 3).await;
         assert_eq!(before.len(), 3, "move {round}");
     }
+    world.store.close().await;
+}
+
+/// A reader that runs on while the database moves has a cursor whose end is still there. New ends
+/// would get lower numbers, so that the reader would miss them.
+#[tokio::test]
+async fn a_reader_that_runs_during_a_move_is_refused_until_it_is_migrated() {
+    // A pooler may keep the reader's connection across the move.
+    let lifetime = Duration::from_secs(600);
+    let world = World::with(|options| options.connection_lifetime = lifetime).await;
+    for number in 1..=2 {
+        world.process(&envelope(number, number, "{}"), "e").await;
+    }
+    let before = read(&world.store, None, 2).await;
+    let moved = "update ends set ended_xid = (ended_xid::text::numeric + 1e12)::bigint::text::xid8
+                 where event = 2";
+    world.execute(moved).await;
+    let first = before[0].cursor.clone();
+    let second = EndCursor {
+        position: before[1].cursor.position + 1_000_000_000_000,
+        ..before[1].cursor.clone()
+    };
+    for cursor in [&first, &second] {
+        let read = world.store.ends(Some(cursor), None, 10).await.unwrap();
+        assert_eq!(read, EndsRead::Refused(CursorRefusal::Moved), "{cursor}");
+    }
+    // A reader in SQL finds that the view does not have its last row any more.
+    let shown = "select count(*) from hookbox_ends where event = 2";
+    assert_eq!(world.number(shown).await, 0);
+    let options = world.database.options(&environment());
+    migrate(options).await.unwrap();
+    for cursor in [&first, &second] {
+        let read = world.store.ends(Some(cursor), None, 10).await.unwrap();
+        assert_eq!(read, EndsRead::Refused(CursorRefusal::Gone), "{cursor}");
+    }
+    assert_eq!(read(&world.store, None, 2).await.len(), 2);
+    world.store.close().await;
+}
+
+/// A worker that runs on while the database moves gets new connections, and must write no ends
+/// until the database is migrated. Otherwise the new server's numbers could rise above the old
+/// ones, and nothing would show any more that readers have missed these ends.
+#[tokio::test]
+async fn a_worker_that_runs_during_a_move_writes_nothing_until_it_is_migrated() {
+    let world = World::with(|options| options.connection_lifetime = Duration::ZERO).await;
+    world.process(&envelope(1, 1, "{}"), "e").await;
+    let moved = "update ends set ended_xid = (ended_xid::text::numeric + 1e12)::bigint::text::xid8";
+    world.execute(moved).await;
+    let fault = world.store.begin().await.err();
+    let fault = fault.expect("no transaction may begin on the new server");
+    assert_eq!(fault.kind(), FaultKind::Unavailable);
+    let said = describe(&fault);
+    assert!(
+        said.contains("another server") && said.contains("run `hookbox migrate`"),
+        "{said}"
+    );
+    world.store.ping().await.unwrap();
+    let options = world.database.options(&environment());
+    migrate(options).await.unwrap();
+    assert_eq!(
+        world.process(&envelope(2, 2, "{}"), "e").await,
+        Claimed::Fresh
+    );
     world.store.close().await;
 }
 
