@@ -8,6 +8,7 @@
 mod books;
 mod commit;
 mod connections;
+mod dead_rights;
 mod dropped;
 mod ends;
 mod ends_migrated;
