@@ -1,12 +1,66 @@
-//! Checks, before anything is changed, whether hookbox's schema can be created in a database:
-//! whether objects of another program have the names of hookbox's objects, and whether the role may
-//! create tables.
+//! Checks, before anything is changed, whether hookbox's schema can be created in a database or
+//! brought up to date there: whether objects of another program have the names of hookbox's
+//! objects, whether objects of a user depend on tables that a migration must replace, and whether
+//! the role may create tables.
 
-use hookbox_driver::{AppliedMigration, KnownMigration, OpenError, foreign_schema};
+use hookbox_driver::{
+    AppliedMigration, KnownMigration, OpenError, foreign_schema, replaced, storable,
+};
 use sqlx::{Error, PgConnection, Row};
 
 use crate::refused::refused;
 use crate::server::refusal::{self, Names, Refusal};
+
+/// The query for the objects of a user that are in the way of a migration: those that depend on a
+/// table that the migration drops or on a column that it drops, and the triggers of such a table.
+/// PostgreSQL would refuse to drop the table because of the former, and would drop the latter
+/// together with the table. The names of the dropped tables are `$1`. The only dropped column is
+/// `dead_letters.event_id`, in migration 13.
+///
+/// An object that belongs to a dropped table, such as its index or its check, has an automatic
+/// dependency on the table, and is dropped together with it. Any other object has only normal ones
+/// (`n`). A view depends on its tables by the rule that holds its query.
+const OF_USER: &str = "
+    with dropped_tables as (
+        select c.oid as id, c.reltype as row_type, t.typarray as array_type
+        from unnest($1::text[]) as given (name)
+        join pg_class c on c.oid = to_regclass(given.name) and c.relkind in ('r', 'p')
+        join pg_type t on t.oid = c.reltype
+    ), dropped_columns as (
+        select attrelid as id, attnum::integer as number from pg_attribute
+        where attrelid = to_regclass('dead_letters') and attname = 'event_id'
+          and not attisdropped
+    ), dropped as (
+        select 'pg_class'::regclass::oid as class, id, null::integer as number
+        from dropped_tables
+        union all
+        select 'pg_type'::regclass::oid, unnest(array[row_type, array_type]), null::integer
+        from dropped_tables
+        union all
+        select 'pg_class'::regclass::oid, id, number from dropped_columns
+    ), dependent as (
+        select d.classid as class, d.objid as id, d.objsubid as number
+        from pg_depend d
+        join dropped on dropped.class = d.refclassid and dropped.id = d.refobjid
+                    and (dropped.number is null or dropped.number = d.refobjsubid)
+        group by d.classid, d.objid, d.objsubid
+        having bool_and(d.deptype = 'n')
+    ), of_user as (
+        select case when views.oid is null then class else 'pg_class'::regclass::oid end as class,
+               coalesce(views.ev_class, id) as id, number
+        from dependent
+        left join pg_rewrite views on class = 'pg_rewrite'::regclass::oid
+                                  and views.oid = id and views.rulename = '_RETURN'
+        union
+        select 'pg_trigger'::regclass::oid, oid, 0 from pg_trigger
+        where not tgisinternal
+          and (tgrelid in (select id from dropped_tables)
+               or tgrelid in (select id from dropped_columns))
+    )
+    select distinct found.type || ' ' || found.identity
+    from of_user, pg_identify_object(class, id, number) as found
+    where found.identity is not null
+    order by 1";
 
 /// Returns an error when the database contains objects of another program with the names of
 /// hookbox's tables, or another program's migrations.
@@ -49,6 +103,32 @@ fn refuse(
         };
         refused(refusal, None)
     })
+}
+
+/// Returns an error when objects of a user are in the way of the pending migrations. Each migration
+/// is committed separately, so without this check the first ones would be committed, and a later
+/// one would fail.
+pub(crate) async fn of_user(
+    c: &mut PgConnection,
+    known: &[KnownMigration<'_>],
+) -> Result<Option<OpenError>, Error> {
+    let replaced = replaced(known, &applied(c).await?);
+    let users: Vec<String> = sqlx::query_scalar(OF_USER)
+        .bind(replaced)
+        .fetch_all(c)
+        .await?;
+    if users.is_empty() {
+        return Ok(None);
+    }
+    let users: Vec<_> = users.iter().map(|name| storable(name)).collect();
+    let refusal = Refusal {
+        why: format!(
+            "objects that are not hookbox's depend on tables that the migration must replace: {}",
+            users.join(", ")
+        ),
+        remedy: "drop these objects, migrate, and create them again for the new tables".to_owned(),
+    };
+    Ok(Some(refused(refusal, None)))
 }
 
 /// Returns the migrations that have run on the database; none when the table `_sqlx_migrations`

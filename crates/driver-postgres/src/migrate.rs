@@ -221,9 +221,16 @@ async fn inspect(
         return Ok(Err(refused));
     }
     let identity = identity::compare(connection, options).await?;
-    Ok(same_environment(stamp.as_deref(), options)
+    let inspected = same_environment(stamp.as_deref(), options)
         .and_then(|()| if known { Ok(from) } else { Err(newer(from)) })
-        .and_then(|from| identity.map(|_| from)))
+        .and_then(|from| identity.map(|_| from));
+    // The next check tells the operator to drop objects, so it runs only on the database that the
+    // operator means.
+    if inspected.is_err() {
+        return Ok(inspected);
+    }
+    let of_user = in_the_way::of_user(connection, &self::known()).await?;
+    Ok(of_user.map_or(inspected, Err))
 }
 
 /// Returns whether this hookbox can use a database that a newer hookbox has migrated.

@@ -87,11 +87,17 @@ pub fn foreign_schema(
 }
 
 /// Returns the names of tables, views and indexes that pending migrations replace: a migration that
-/// has run created them, and a pending one creates them again.
+/// has run created them, and a pending one creates them again, or drops a table of that name.
 pub fn replaced(known: &[KnownMigration<'_>], applied: &[AppliedMigration]) -> Vec<String> {
+    let has_run = |version: i64| applied.iter().any(|row| row.version == version);
+    let pending = known.iter().filter(|one| !has_run(one.version));
+    let dropped = pending.flat_map(|one| tables_dropped(one.sql));
     let ours = created(known, applied, true);
     let mut replaced = created(known, applied, false);
+    replaced.extend(dropped);
     replaced.retain(|name| ours.contains(name));
+    replaced.sort_unstable();
+    replaced.dedup();
     replaced
 }
 
@@ -131,11 +137,7 @@ impl fmt::Display for ForeignSchema {
 /// Returns the names of the tables, views and indexes that a migration creates. Hookbox's
 /// migrations write them in lower case and without quotes.
 fn names_created(sql: &str) -> Vec<String> {
-    let code: Vec<&str> = sql
-        .lines()
-        .map(|line| line.split_once("--").map_or(line, |(code, _)| code))
-        .collect();
-    let code = code.join(" ");
+    let code = without_comments(sql);
     let mut words = code
         .split(|c: char| c.is_whitespace() || c == '(' || c == ';')
         .filter(|word| !word.is_empty());
@@ -155,6 +157,28 @@ fn names_created(sql: &str) -> Vec<String> {
         names.extend(name.map(str::to_owned));
     }
     names
+}
+
+/// Returns the names of the tables that a migration drops.
+fn tables_dropped(sql: &str) -> Vec<String> {
+    let code = without_comments(sql).to_lowercase();
+    let dropped = code.split(';').filter_map(|statement| {
+        let mut words = statement.split_whitespace();
+        if (words.next(), words.next()) != (Some("drop"), Some("table")) {
+            return None;
+        }
+        words.find(|word| !["if", "exists"].contains(word))
+    });
+    dropped.map(str::to_owned).collect()
+}
+
+/// Returns the statements of a migration on one line.
+fn without_comments(sql: &str) -> String {
+    let code: Vec<&str> = sql
+        .lines()
+        .map(|line| line.split_once("--").map_or(line, |(code, _)| code))
+        .collect();
+    code.join(" ")
 }
 
 #[cfg(test)]
@@ -219,6 +243,23 @@ mod tests {
         assert_eq!(replaced(&KNOWN, &applied(&core)), ["meta"]);
         assert_eq!(found(&core, &["meta", "meta_key", "accounts"]), None);
         assert_eq!(replaced(&KNOWN, &applied(&[])), [""; 0]);
+    }
+
+    #[test]
+    fn a_table_that_gets_the_name_of_a_dropped_one_replaces_it() {
+        let renames = KnownMigration {
+            version: 4,
+            description: "rename",
+            sql: "-- drop table accounts;\ncreate table new_meta (key text);\n\
+                  DROP TABLE IF EXISTS meta;\nalter table new_meta rename to meta;\n\
+                  drop table another;",
+        };
+        let known = [KNOWN[0], KNOWN[1], renames];
+        let core = [(1, "core"), (2, "accounts")];
+        assert_eq!(replaced(&known, &applied(&core)), ["meta"]);
+        let all = [(1, "core"), (2, "accounts"), (4, "rename")];
+        assert_eq!(replaced(&known, &applied(&all)), [""; 0]);
+        assert_eq!(replaced(&known, &applied(&[])), [""; 0]);
     }
 
     #[test]

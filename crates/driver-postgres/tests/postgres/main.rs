@@ -29,4 +29,5 @@ mod schema;
 mod sequences;
 mod undo;
 mod units;
+mod upgrades;
 mod world;

@@ -259,7 +259,10 @@ async fn a_migration_that_is_cut_in_any_file_continues() {
 #[tokio::test]
 async fn what_cannot_be_numbered_is_refused_and_unchanged() {
     for (spoiled, said) in [
-        ("create view mine as select event_id from events", "depend"),
+        (
+            "create view mine as select event_id from events",
+            "view public.mine",
+        ),
         (
             "create trigger theirs before insert on events
                  for each row execute function suppress_redundant_updates_trigger()",
