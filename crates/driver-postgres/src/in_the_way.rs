@@ -1,10 +1,10 @@
 //! Checks, before anything is changed, whether hookbox's schema can be created in a database or
 //! brought up to date there: whether objects of another program have the names of hookbox's
-//! objects, whether objects of a user depend on tables that a migration must replace, and whether
-//! the role may create tables.
+//! objects, whether objects of a user depend on tables that a migration must replace, whether the
+//! role owns hookbox's tables, and whether it may create tables.
 
 use hookbox_driver::{
-    AppliedMigration, KnownMigration, OpenError, foreign_schema, replaced, storable,
+    AppliedMigration, KnownMigration, OpenError, foreign_schema, own_tables, replaced, storable,
 };
 use sqlx::{Error, PgConnection, Row};
 
@@ -153,6 +153,30 @@ async fn applied(c: &mut PgConnection) -> Result<Vec<AppliedMigration>, Error> {
             })
         })
         .collect()
+}
+
+/// Returns an error when the role does not own all of hookbox's tables. A migration run by another
+/// role, which a superuser may do, would make that role the owner of the new tables, and the owner
+/// of the replaced ones would have no right on them.
+pub(crate) async fn other_owner(
+    c: &mut PgConnection,
+    known: &[KnownMigration<'_>],
+    names: &Names,
+) -> Result<Option<OpenError>, Error> {
+    let role: String = sqlx::query_scalar("select current_user::text")
+        .fetch_one(&mut *c)
+        .await?;
+    let owners: Vec<(String, String)> = sqlx::query_as(
+        "select given.name, pg_get_userbyid(c.relowner)::text
+         from unnest($1::text[]) with ordinality as given (name, position)
+         join pg_class c on c.oid = to_regclass(given.name)
+         order by given.position",
+    )
+    .bind(own_tables(known))
+    .fetch_all(c)
+    .await?;
+    let refusal = refusal::other_owner(&owners, &role, names);
+    Ok(refusal.map(|refusal| refused(refusal, None)))
 }
 
 /// Returns an error when the role may not create tables in the current schema.

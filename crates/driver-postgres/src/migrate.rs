@@ -214,23 +214,34 @@ async fn inspect(
     }
     let stamp = meta::environment(connection).await?;
     let from = version(connection).await?;
-    let known = from <= newest() || works_on_newer(connection).await?;
-    if from < newest()
-        && let Some(refused) = in_the_way::no_create(connection, names).await?
-    {
-        return Ok(Err(refused));
-    }
+    let works = from <= newest() || works_on_newer(connection).await?;
     let identity = identity::compare(connection, options).await?;
     let inspected = same_environment(stamp.as_deref(), options)
-        .and_then(|()| if known { Ok(from) } else { Err(newer(from)) })
+        .and_then(|()| if works { Ok(from) } else { Err(newer(from)) })
         .and_then(|from| identity.map(|_| from));
-    // The next check tells the operator to drop objects, so it runs only on the database that the
-    // operator means.
-    if inspected.is_err() {
+    // The remedies of the other checks change the database, so these checks run only on the
+    // database that the operator means.
+    if inspected.is_err() || from >= newest() {
         return Ok(inspected);
     }
-    let of_user = in_the_way::of_user(connection, &self::known()).await?;
-    Ok(of_user.map_or(inspected, Err))
+    let refused = may_not_migrate(connection, names).await?;
+    Ok(refused.map_or(inspected, Err))
+}
+
+/// Returns the error for a database on which a pending migration would fail, or would take rights
+/// from the owner of the tables.
+async fn may_not_migrate(
+    connection: &mut PgConnection,
+    names: &Names,
+) -> Result<Option<OpenError>, sqlx::Error> {
+    let known = known();
+    if let Some(refused) = in_the_way::other_owner(connection, &known, names).await? {
+        return Ok(Some(refused));
+    }
+    if let Some(refused) = in_the_way::no_create(connection, names).await? {
+        return Ok(Some(refused));
+    }
+    in_the_way::of_user(connection, &known).await
 }
 
 /// Returns whether this hookbox can use a database that a newer hookbox has migrated.

@@ -113,6 +113,47 @@ pub(crate) fn no_create(schema: Option<&str>, names: &Names) -> Refusal {
     }
 }
 
+/// Returns the refusal for a migration by `role` if this role does not own all of hookbox's tables.
+/// `owners` has each table with its owner. The owner of the first table, which is the table of the
+/// migrations, should own all of them.
+pub(crate) fn other_owner(
+    owners: &[(String, String)],
+    role: &str,
+    names: &Names,
+) -> Option<Refusal> {
+    let (first, owner) = owners.first()?;
+    let strays: Vec<_> = owners.iter().filter(|(_, of)| of != owner).collect();
+    if strays.is_empty() && role == owner {
+        return None;
+    }
+    let (to, by) = (quoted(owner), quoted(role));
+    let why = match strays.first() {
+        Some((table, other)) => format!(
+            "hookbox's tables belong to different roles: {table} to {}, and {first} to {to}",
+            quoted(other)
+        ),
+        None => format!(
+            "hookbox's tables belong to role {to}; the migration would make role {by} the owner of \
+             the tables that it creates, and {to} would have no right on them"
+        ),
+    };
+    let give = strays
+        .iter()
+        .map(|(table, _)| format!("ALTER TABLE {table} OWNER TO {to}"));
+    let mut steps: Vec<String> = give.collect();
+    if role != owner {
+        let database = quoted(&names.database);
+        steps.push(format!(
+            "run `hookbox migrate` as role {to}: name it in the URL, or ALTER ROLE {by} IN \
+             DATABASE {database} SET role = {to}"
+        ));
+    }
+    Some(Refusal {
+        why,
+        remedy: steps.join("; "),
+    })
+}
+
 /// Returns the refusal for a role that lacks rights on tables. Each of `rights` has the form
 /// `SELECT, INSERT ON events`.
 pub(crate) fn missing_rights(rights: &[String], names: &Names) -> Refusal {
@@ -200,6 +241,27 @@ mod tests {
         ] {
             assert_eq!(quoted(name), expect);
         }
+    }
+
+    #[test]
+    fn a_migration_by_another_role_than_the_owner_is_refused() {
+        let as_owner = "run `hookbox migrate` as role hookbox: name it in the URL, or ALTER ROLE \
+                        postgres IN DATABASE \"in-box\" SET role = hookbox";
+        let give = "ALTER TABLE audit OWNER TO hookbox";
+        let both = format!("{give}; {as_owner}");
+        for (owner_of_audit, role, expect) in [
+            ("hookbox", "hookbox", None),
+            ("hookbox", "postgres", Some(as_owner)),
+            ("postgres", "hookbox", Some(give)),
+            ("postgres", "postgres", Some(&*both)),
+        ] {
+            let owners = [("_sqlx_migrations", "hookbox"), ("audit", owner_of_audit)];
+            let owners = owners.map(|(table, owner)| (table.to_owned(), owner.to_owned()));
+            let refusal = other_owner(&owners, role, &names());
+            let remedy = refusal.as_ref().map(|refusal| &*refusal.remedy);
+            assert_eq!(remedy, expect, "{owner_of_audit}, {role}");
+        }
+        assert_eq!(other_owner(&[], "postgres", &names()), None);
     }
 
     #[test]
