@@ -10,10 +10,13 @@ use sqlx::{Connection, PgConnection};
 
 use crate::refused::{open_error, unavailable};
 use crate::server::inspect::inspect_server;
+use crate::server::properties::Server;
 use crate::server::query_error::text;
 use crate::server::refusal::{Names, Stage};
 use crate::server::sequences;
+use crate::server::session::served_by;
 use crate::server::time_limit::{goodbye, within};
+use crate::server::unlimited::Watch;
 use crate::{Options, diagnose, ends, identity, in_the_way, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
@@ -22,9 +25,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 /// ASCII.
 const LOCK: i64 = 0x68_6f6f_6b62_6f78;
 
-/// The time limit for the whole migration. It is long, because building an index over a large table
-/// takes minutes.
-const DEADLINE: Duration = Duration::from_secs(60 * 60);
+/// How often a migration that takes long is reported, with what it waits for.
+const REPORT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The statement that limits how long a migration waits for the lock of a table that others use.
 /// While the migration waits, other sessions that want the table wait behind it, so the limit is
@@ -57,14 +59,10 @@ pub struct Migrated {
 /// schema is compatible with this hookbox, in which case there is nothing to do. When two processes
 /// run it at once, the second waits for the first and finds nothing to do.
 pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
-    inspect_server(&options).await?.check(false)?;
-    with_connection(&options, async |connection, names| {
-        // The lock belongs to the session, so it is released when the connection closes, however
-        // this function ends.
-        sqlx::query("select pg_advisory_lock($1)")
-            .bind(LOCK)
-            .execute(&mut *connection)
-            .await?;
+    let server = inspect_server(&options).await?;
+    server.check(false)?;
+    with_connection(&options, &server, async |connection, names| {
+        lock(connection).await?;
         let from = match inspect(connection, &options, names).await? {
             Ok(from) => from,
             Err(refused) => return Ok(Err(refused)),
@@ -96,6 +94,24 @@ pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
         Ok(migrated)
     })
     .await
+}
+
+/// Waits until no other process migrates. The lock belongs to the session, so it is released when
+/// the connection closes, however [`migrate`] ends.
+async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let is_locked: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
+        .bind(LOCK)
+        .fetch_one(&mut *connection)
+        .await?;
+    if is_locked {
+        return Ok(());
+    }
+    tracing::info!("another `hookbox migrate` is at work on this database; waiting for its end");
+    sqlx::query("select pg_advisory_lock($1)")
+        .bind(LOCK)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Runs the missing migrations, and stamps the database with its environment and identity key.
@@ -133,6 +149,10 @@ pub(crate) async fn apply(connection: &mut PgConnection, from: i64) -> Result<()
     missing.sort_unstable();
     for version in missing {
         MIGRATIONS.run_to(version, &mut *connection).await?;
+        if from > 0 {
+            let newest = newest();
+            tracing::info!(version, newest, "migration {version} of {newest} has run");
+        }
         crash_point!("postgres.between_migrations");
     }
     // All migrations have run, so this call runs none. It is made because it compares the
@@ -143,8 +163,9 @@ pub(crate) async fn apply(connection: &mut PgConnection, from: i64) -> Result<()
 /// Returns what [`migrate`] would do. It changes nothing, and refuses what [`migrate`] would
 /// refuse.
 pub async fn plan(options: Options) -> Result<Migrated, OpenError> {
-    inspect_server(&options).await?.check(false)?;
-    with_connection(&options, async |connection, names| {
+    let server = inspect_server(&options).await?;
+    server.check(false)?;
+    with_connection(&options, &server, async |connection, names| {
         let inspected = inspect(connection, &options, names).await?;
         Ok(inspected.map(|from| Migrated {
             from,
@@ -280,30 +301,26 @@ fn refused(error: MigrateError) -> Result<Result<Migrated, OpenError>, sqlx::Err
     }))
 }
 
-/// Runs `work` on a connection without time limits at the server. [`DEADLINE`] at the client limits
-/// all of the work.
+/// Runs `work` on a connection of its own. Only connecting has a time limit.
 async fn with_connection<T>(
     options: &Options,
+    server: &Server,
     work: impl AsyncFnOnce(&mut PgConnection, &Names) -> Result<Result<T, OpenError>, sqlx::Error>,
 ) -> Result<T, OpenError> {
-    let settings = [
-        ("synchronous_commit", "on"),
-        ("statement_timeout", "0"),
-        ("lock_timeout", "0"),
-        ("idle_in_transaction_session_timeout", "0"),
-        // `CREATE TABLE IF NOT EXISTS` sends a notice whenever the table exists. With this setting,
-        // the server sends only warnings and errors to the client.
-        ("client_min_messages", "warning"),
-    ];
-    let session = options
-        .plain()?
-        .with(&settings.map(|(name, value)| (name, value.to_owned())));
-    let mut connection = session
-        .connect(options.connect_deadline)
-        .await
-        .map_err(unavailable)?;
+    let session = options.session_to_migrate(server)?;
+    let limit = options.connect_deadline;
+    let mut connection = session.connect(limit).await.map_err(unavailable)?;
     let names = session.names();
-    let worked = within(DEADLINE, work(&mut connection, names)).await;
+    let watch = Watch {
+        session: &session,
+        limit,
+        interval: REPORT_INTERVAL,
+    };
+    let process = within(limit, served_by(&mut connection)).await;
+    let worked = match process {
+        Ok(process) => watch.over(process, work(&mut connection, names)).await,
+        Err(error) => Err(error),
+    };
     goodbye(connection).await;
     worked.map_err(|error| open_error(error, Stage::Migrate, names))?
 }

@@ -36,6 +36,14 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// connected.
 const CLIENT_CHECK: Duration = Duration::from_secs(2);
 
+/// The time after which the server ends a migration whose client sends no statement. Between two
+/// statements the client needs a few seconds at most.
+const MIGRATION_IDLE: Duration = Duration::from_secs(60);
+
+/// How long the connection of a migration may be silent before the server checks that it still
+/// exists. It is shorter than the time after which common routers forget a connection.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
 /// The number of handlers that run in the longest transaction: one for each event of a batch of 64
 /// events. Each may take its full time limit.
 const HANDLERS_IN_A_TRANSACTION: u32 = 64;
@@ -235,6 +243,35 @@ impl Options {
         if server.limits_transactions {
             let limit = millis(self.transaction_timeout);
             settings.push(("transaction_timeout", limit));
+        }
+        Ok(self.plain()?.with(&settings))
+    }
+
+    /// Returns the session for a migration. Its statements have no time limit, because they take as
+    /// long as the tables are large. The server ends the session soon after its client has gone, so
+    /// that the next migration need not wait for the locks of this one.
+    pub(crate) fn session_to_migrate(&self, server: &Server) -> Result<Session, OpenError> {
+        let mut settings = vec![
+            ("synchronous_commit", "on".to_owned()),
+            ("statement_timeout", "0".to_owned()),
+            ("lock_timeout", "0".to_owned()),
+            (
+                "idle_in_transaction_session_timeout",
+                millis(MIGRATION_IDLE),
+            ),
+            // `CREATE TABLE IF NOT EXISTS` sends a notice whenever the table exists. With this
+            // setting, the server sends only warnings and errors to the client.
+            ("client_min_messages", "warning".to_owned()),
+            // A connection on which nothing is sent for minutes is dropped by many networks, so the
+            // server has to send something while a statement runs.
+            ("tcp_keepalives_idle", KEEPALIVE.as_secs().to_string()),
+        ];
+        if server.checks_clients {
+            let check = millis(self.client_check);
+            settings.push(("client_connection_check_interval", check));
+        }
+        if server.limits_transactions {
+            settings.push(("transaction_timeout", "0".to_owned()));
         }
         Ok(self.plain()?.with(&settings))
     }

@@ -14,3 +14,4 @@ pub(crate) mod rights;
 pub(crate) mod sequences;
 pub(crate) mod session;
 pub(crate) mod time_limit;
+pub(crate) mod unlimited;

@@ -226,7 +226,7 @@ async fn share(first: &mut PgConnection, second: &mut PgConnection) -> Result<bo
 
 /// Returns the process id of the server process that serves the connection. It uses no prepared
 /// statement, because a pooler that shares sessions may break those.
-async fn served_by(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+pub(crate) async fn served_by(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     let asked = sqlx::raw_sql("select pg_backend_pid()");
     connection.fetch_one(asked).await?.try_get(0)
 }

@@ -1,9 +1,12 @@
 //! Tests of the migration from the first version of hookbox: what it refuses before it changes
-//! anything.
+//! anything, how long it may take, and what the server does when its client has gone.
+
+use std::time::Duration;
 
 use hookbox_driver::{OpenError, Store, describe};
 use hookbox_driver_postgres::testing::Database;
 use hookbox_driver_postgres::{Options, Postgres, migrate, plan};
+use hookbox_testkit::eventually::{eventually, promised};
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -184,4 +187,133 @@ async fn a_migration_by_another_role_than_the_owner_is_refused() {
     let gone = format!("drop owned by {role}; drop role {role}");
     superuser.execute(AssertSqlSafe(gone)).await.unwrap();
     superuser.close().await.unwrap();
+}
+
+/// Returns a session that has read `events` in a transaction, so that the migration of this table
+/// waits until the session ends.
+async fn reader(database: &Database) -> PgConnection {
+    let mut reader = PgConnection::connect(database.url()).await.unwrap();
+    reader
+        .execute("begin; select from events limit 1")
+        .await
+        .unwrap();
+    reader
+}
+
+/// The server process of the session that waits for a lock.
+const WAITING: &str = "select pid from pg_stat_activity
+     where datname = current_database() and wait_event_type = 'Lock'";
+
+/// The next migration waits for the lock of this one. So when the client has gone, the server must
+/// notice it during the statement and not only when it sends the answer. Without that, it would end
+/// this session after the 30 s that a migration waits for the lock of a table.
+#[tokio::test]
+async fn a_migration_whose_client_has_gone_ends_within_seconds() {
+    let database = Database::create().await.unwrap();
+    let options = database.options(&environment());
+    let mut connection = PgConnection::connect(database.url()).await.unwrap();
+    first_version(&mut connection).await;
+    let reader = reader(&database).await;
+    let waits = eventually("the migration must wait for the table", async || {
+        let waiting: Option<i32> = sqlx::query_scalar(WAITING)
+            .fetch_optional(&mut connection)
+            .await
+            .unwrap();
+        waiting.ok_or("the migration does not wait for a lock yet")
+    });
+    let process = tokio::select! {
+        migrated = migrate(options.clone()) => panic!("{migrated:?}"),
+        process = waits => process,
+    };
+    promised(
+        Duration::from_secs(10),
+        "the server must end the session of the migration",
+        async || {
+            let left: i64 =
+                sqlx::query_scalar("select count(*) from pg_stat_activity where pid = $1")
+                    .bind(process)
+                    .fetch_one(&mut connection)
+                    .await
+                    .unwrap();
+            left == 0
+        },
+    )
+    .await;
+    reader.close().await.unwrap();
+    migrate(options).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// Sets limits of 2 s for all later sessions in the database, among them the one that only
+/// PostgreSQL 17 and later know.
+const LIMITS: &str = "do $$
+    declare
+        found text;
+    begin
+        for found in
+            select name from pg_settings
+            where name in ('statement_timeout', 'idle_in_transaction_session_timeout',
+                           'transaction_timeout')
+        loop
+            execute format('alter database %I set %I = ''2s''', current_database(), found);
+        end loop;
+    end
+    $$";
+
+/// A migration of a large table takes longer than the limits that suit other sessions. Here it
+/// takes long because it waits for a lock.
+#[tokio::test]
+async fn a_migration_outlasts_the_limits_of_the_database() {
+    let database = Database::create().await.unwrap();
+    let mut connection = PgConnection::connect(database.url()).await.unwrap();
+    first_version(&mut connection).await;
+    let reader = reader(&database).await;
+    connection.execute(LIMITS).await.unwrap();
+    let outlasts = async {
+        let waiting = "select exists (select from pg_stat_activity
+                           where datname = current_database() and wait_event_type = 'Lock'
+                             and clock_timestamp() - xact_start > interval '3 s')";
+        eventually("the migration must outlast the limits", async || {
+            let waits: bool = sqlx::query_scalar(waiting)
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
+            waits
+        })
+        .await;
+        reader.close().await.unwrap();
+    };
+    let (migrated, ()) = tokio::join!(migrate(database.options(&environment())), outlasts);
+    assert_eq!(migrated.unwrap().from, FIRST);
+}
+
+/// Records the settings of every session that creates a table.
+const RECORD: &str = "
+    create table seen (settings text[]);
+    create function note_settings() returns event_trigger language plpgsql as $$
+    begin
+        insert into seen values (array[
+            current_setting('statement_timeout'),
+            coalesce(current_setting('transaction_timeout', true), '0'),
+            current_setting('idle_in_transaction_session_timeout'),
+            coalesce(current_setting('client_connection_check_interval', true), '2s'),
+            -- A socket has no such setting, and shows 0.
+            coalesce(nullif(current_setting('tcp_keepalives_idle'), '0'), '60')]);
+    end
+    $$;
+    create event trigger note_settings on ddl_command_end when tag in ('CREATE TABLE')
+        execute function note_settings()";
+
+#[tokio::test]
+async fn the_session_of_a_migration_has_settings_of_its_own() {
+    let database = Database::create().await.unwrap();
+    let mut connection = PgConnection::connect(database.url()).await.unwrap();
+    connection.execute(RECORD).await.unwrap();
+    connection.execute(LIMITS).await.unwrap();
+    migrate(database.options(&environment())).await.unwrap();
+    let seen: Vec<Vec<String>> = sqlx::query_scalar("select distinct settings from seen")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(seen, [["0", "0", "1min", "2s", "60"]]);
 }
