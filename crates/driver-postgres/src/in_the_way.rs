@@ -1,7 +1,7 @@
 //! Checks, before anything is changed, whether hookbox's schema can be created in a database or
 //! brought up to date there: whether objects of another program have the names of hookbox's
 //! objects, whether objects of a user depend on tables that a migration must replace, whether the
-//! role owns hookbox's tables, and whether it may create tables.
+//! role owns hookbox's tables, and whether it may use the schema and create tables in it.
 
 use hookbox_driver::{
     AppliedMigration, KnownMigration, OpenError, foreign_schema, own_tables, replaced, storable,
@@ -10,6 +10,7 @@ use sqlx::{Error, PgConnection, Row};
 
 use crate::refused::refused;
 use crate::server::refusal::{self, Names, Refusal};
+use crate::server::search_path;
 
 /// The query for the objects of a user that are in the way of a migration: those that depend on a
 /// table that the migration drops or on a column that it drops, and the triggers of such a table.
@@ -153,6 +154,18 @@ async fn applied(c: &mut PgConnection) -> Result<Vec<AppliedMigration>, Error> {
             })
         })
         .collect()
+}
+
+/// Returns an error when the role may not use a schema of its `search_path` that has hookbox's
+/// tables or may have them. PostgreSQL skips such a schema, so without this check the database
+/// would seem to be empty, or the tables would be created in the next schema.
+pub(crate) async fn no_usage(
+    c: &mut PgConnection,
+    names: &Names,
+) -> Result<Option<OpenError>, Error> {
+    let schemas = search_path::without_usage(c).await?;
+    let refusal = (!schemas.is_empty()).then(|| refusal::no_usage(&schemas, names));
+    Ok(refusal.map(|refusal| refused(refusal, None)))
 }
 
 /// Returns an error when the role does not own all of hookbox's tables. A migration run by another

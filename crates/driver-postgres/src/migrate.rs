@@ -230,6 +230,9 @@ async fn inspect(
     options: &Options,
     names: &Names,
 ) -> Result<Result<i64, OpenError>, sqlx::Error> {
+    if let Some(refused) = in_the_way::no_usage(connection, names).await? {
+        return Ok(Err(refused));
+    }
     if let Some(refused) = in_the_way::anything(connection, &known()).await? {
         return Ok(Err(refused));
     }

@@ -13,7 +13,7 @@ use crate::server::inspect::inspect_server;
 use crate::server::moved;
 use crate::server::properties::Server;
 use crate::server::query_error::QueryError;
-use crate::server::refusal::{self, Stage};
+use crate::server::refusal::{self, Names, Stage};
 use crate::server::rights;
 use crate::server::sequences;
 use crate::server::session::{Session, begin_to_write};
@@ -40,7 +40,7 @@ impl Postgres {
         let session = options.session(&server)?;
         let limit = options.connect_deadline;
         let mut connection = session.connect(limit).await.map_err(unavailable)?;
-        let checked = within(limit, check(&mut connection, &options)).await;
+        let checked = within(limit, check(&mut connection, &options, session.names())).await;
         let checked = match checked {
             Ok(checked) => checked,
             Err(error) => Err(explain(error, &mut connection, &session, limit).await),
@@ -120,8 +120,12 @@ async fn explain(
 async fn check(
     connection: &mut PgConnection,
     options: &Options,
+    names: &Names,
 ) -> Result<Result<(), OpenError>, sqlx::Error> {
     let server = Server::read(connection).await?;
+    if let Some(refused) = in_the_way::no_usage(connection, names).await? {
+        return Ok(Err(refused));
+    }
     if let Some(refused) = in_the_way::migrations(connection, &migrate::known()).await? {
         return Ok(Err(refused));
     }

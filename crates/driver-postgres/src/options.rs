@@ -244,7 +244,8 @@ impl Options {
             let limit = millis(self.transaction_timeout);
             settings.push(("transaction_timeout", limit));
         }
-        Ok(self.plain()?.with(&settings))
+        let session = self.plain()?.with(&settings);
+        Ok(session.in_schema(server.schema.as_deref()))
     }
 
     /// Returns the session for a migration. Its statements have no time limit, because they take as
@@ -273,7 +274,8 @@ impl Options {
         if server.limits_transactions {
             settings.push(("transaction_timeout", "0".to_owned()));
         }
-        Ok(self.plain()?.with(&settings))
+        let session = self.plain()?.with(&settings);
+        Ok(session.in_schema(server.schema.as_deref()))
     }
 }
 

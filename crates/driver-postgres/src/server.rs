@@ -11,6 +11,7 @@ pub(crate) mod query_error;
 pub(crate) mod refusal;
 pub(crate) mod remedy;
 pub(crate) mod rights;
+pub(crate) mod search_path;
 pub(crate) mod sequences;
 pub(crate) mod session;
 pub(crate) mod time_limit;

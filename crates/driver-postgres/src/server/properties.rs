@@ -19,6 +19,9 @@ pub(crate) struct Server {
     full_page_writes: bool,
     synchronous_commit: String,
     encoding: String,
+    /// The schema in which the session finds hookbox's tables, or would create them; `None` if its
+    /// `search_path` names no schema that its role may use.
+    pub schema: Option<String>,
     /// Whether the server detects during a statement that its client has gone (14 and later, on
     /// most systems).
     pub checks_clients: bool,
@@ -36,7 +39,11 @@ impl Server {
                     current_setting('fsync') = 'on',
                     current_setting('full_page_writes') = 'on',
                     current_setting('synchronous_commit'),
-                    current_setting('server_encoding')",
+                    current_setting('server_encoding'),
+                    coalesce((select n.nspname
+                              from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                              where c.oid = to_regclass('_sqlx_migrations')),
+                             current_schema())::text",
         )
         .fetch_one(&mut *connection)
         .await?;
@@ -49,6 +56,7 @@ impl Server {
             full_page_writes: row.try_get(4)?,
             synchronous_commit: row.try_get(5)?,
             encoding: row.try_get(6)?,
+            schema: row.try_get(7)?,
             checks_clients: version >= 140_000 && can_check_clients(connection).await?,
             limits_transactions: version >= 170_000,
         })
@@ -141,6 +149,7 @@ mod tests {
             full_page_writes: true,
             synchronous_commit: "on".to_owned(),
             encoding: "UTF8".to_owned(),
+            schema: Some("public".to_owned()),
             checks_clients: true,
             limits_transactions: false,
         }

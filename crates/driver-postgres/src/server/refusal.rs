@@ -6,11 +6,33 @@
 
 use std::fmt;
 
+/// The schema in which PostgreSQL creates tables by default.
+const PUBLIC: &str = "public";
+
 /// The names of the role, the database and the schema of a connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
     pub role: String,
     pub database: String,
+    /// The schema that has hookbox's tables, or in which they would be created; `None` before the
+    /// server was asked, and if the `search_path` names no schema that the role may use.
+    pub schema: Option<String>,
+}
+
+impl Names {
+    /// Returns the name of the schema for an SQL statement.
+    fn schema(&self) -> String {
+        quoted(self.schema.as_deref().unwrap_or(PUBLIC))
+    }
+
+    /// Returns the name of one of hookbox's tables for an SQL statement that an operator runs. The
+    /// session of the operator finds tables without their schema only in the schema `public`.
+    fn table(&self, table: &str) -> String {
+        match self.schema.as_deref() {
+            None | Some(PUBLIC) => table.to_owned(),
+            Some(schema) => format!("{}.{table}", quoted(schema)),
+        }
+    }
 }
 
 /// What hookbox was doing when the server refused.
@@ -43,6 +65,7 @@ impl fmt::Display for Refusal {
 /// they do not count as refusals.
 pub(crate) fn of_code(code: &str, stage: Stage, names: &Names) -> Option<Refusal> {
     let (role, database) = (quoted(&names.role), quoted(&names.database));
+    let schema = names.schema();
     let (why, remedy) = match (code, stage) {
         // invalid_password
         ("28P01", _) => (
@@ -79,14 +102,14 @@ pub(crate) fn of_code(code: &str, stage: Stage, names: &Names) -> Option<Refusal
             format!("role {role} lacks a right that the migration needs"),
             format!(
                 "run `hookbox migrate` as the owner of the tables and of the schema, or GRANT \
-                 CREATE ON SCHEMA public TO {role}"
+                 CREATE ON SCHEMA {schema} TO {role}"
             ),
         ),
         ("42501", Stage::Use) => (
             format!("role {role} lacks a right on hookbox's tables"),
             format!(
-                "GRANT USAGE ON SCHEMA public TO {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON \
-                 ALL TABLES IN SCHEMA public TO {role}"
+                "GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON \
+                 ALL TABLES IN SCHEMA {schema} TO {role}"
             ),
         ),
         _ => return None,
@@ -110,6 +133,20 @@ pub(crate) fn no_create(schema: Option<&str>, names: &Names) -> Refusal {
             why: format!("role {role} has no schema: its search_path names none that exists"),
             remedy: format!("CREATE SCHEMA {role} AUTHORIZATION {role}, or set its search_path"),
         },
+    }
+}
+
+/// Returns the refusal for a role without USAGE on these schemas of its `search_path`.
+pub(crate) fn no_usage(schemas: &[String], names: &Names) -> Refusal {
+    let role = quoted(&names.role);
+    let schemas: Vec<String> = schemas.iter().map(|schema| quoted(schema)).collect();
+    let schemas = schemas.join(", ");
+    Refusal {
+        why: format!(
+            "role {role} may not use the schema {schemas} of its search_path, so it sees no table \
+             in it"
+        ),
+        remedy: format!("GRANT USAGE ON SCHEMA {schemas} TO {role}"),
     }
 }
 
@@ -139,7 +176,7 @@ pub(crate) fn other_owner(
     };
     let give = strays
         .iter()
-        .map(|(table, _)| format!("ALTER TABLE {table} OWNER TO {to}"));
+        .map(|(table, _)| format!("ALTER TABLE {} OWNER TO {to}", names.table(table)));
     let mut steps: Vec<String> = give.collect();
     if role != owner {
         let database = quoted(&names.database);
@@ -154,13 +191,13 @@ pub(crate) fn other_owner(
     })
 }
 
-/// Returns the refusal for a role that lacks rights on tables. Each of `rights` has the form
-/// `SELECT, INSERT ON events`.
-pub(crate) fn missing_rights(rights: &[String], names: &Names) -> Refusal {
+/// Returns the refusal for a role that lacks rights on tables. `missing` has each table with the
+/// rights, such as `SELECT, INSERT`.
+pub(crate) fn missing_rights(missing: &[(String, String)], names: &Names) -> Refusal {
     let role = quoted(&names.role);
-    let grants = rights
+    let grants = missing
         .iter()
-        .map(|right| format!("GRANT {right} TO {role}"));
+        .map(|(table, rights)| format!("GRANT {rights} ON {} TO {role}", names.table(table)));
     Refusal {
         why: format!("role {role} lacks rights on hookbox's tables"),
         remedy: grants.collect::<Vec<_>>().join("; "),
@@ -186,6 +223,7 @@ mod tests {
         Names {
             role: "hookbox".to_owned(),
             database: "in-box".to_owned(),
+            schema: None,
         }
     }
 
@@ -266,7 +304,8 @@ mod tests {
 
     #[test]
     fn rights_and_schemas_are_named() {
-        let rights = ["SELECT ON meta".to_owned(), "INSERT ON events".to_owned()];
+        let rights = [("meta", "SELECT"), ("events", "INSERT")];
+        let rights = rights.map(|(table, rights)| (table.to_owned(), rights.to_owned()));
         let refusal = missing_rights(&rights, &names());
         let grants = "GRANT SELECT ON meta TO hookbox; GRANT INSERT ON events TO hookbox";
         assert_eq!(refusal.remedy, grants);
@@ -277,5 +316,43 @@ mod tests {
             refusal.remedy.starts_with("CREATE SCHEMA hookbox"),
             "{refusal}"
         );
+    }
+
+    #[test]
+    fn a_schema_of_its_own_is_in_every_remedy() {
+        let names = Names {
+            schema: Some("In".to_owned()),
+            ..names()
+        };
+        let rights = [("meta".to_owned(), "SELECT".to_owned())];
+        let owners = [("_sqlx_migrations", "hookbox"), ("meta", "postgres")];
+        let owners = owners.map(|(table, owner)| (table.to_owned(), owner.to_owned()));
+        let of_code = |stage| of_code("42501", stage, &names).map(|refusal| refusal.remedy);
+        for (remedy, expect) in [
+            (
+                of_code(Stage::Use),
+                "GRANT USAGE ON SCHEMA \"In\" TO hookbox; GRANT SELECT, INSERT, UPDATE, DELETE ON \
+                 ALL TABLES IN SCHEMA \"In\" TO hookbox",
+            ),
+            (
+                of_code(Stage::Migrate),
+                "run `hookbox migrate` as the owner of the tables and of the schema, or GRANT \
+                 CREATE ON SCHEMA \"In\" TO hookbox",
+            ),
+            (
+                Some(missing_rights(&rights, &names).remedy),
+                "GRANT SELECT ON \"In\".meta TO hookbox",
+            ),
+            (
+                Some(no_usage(&["In".to_owned()], &names).remedy),
+                "GRANT USAGE ON SCHEMA \"In\" TO hookbox",
+            ),
+            (
+                other_owner(&owners, "hookbox", &names).map(|refusal| refusal.remedy),
+                "ALTER TABLE \"In\".meta OWNER TO hookbox",
+            ),
+        ] {
+            assert_eq!(remedy.as_deref(), Some(expect));
+        }
     }
 }

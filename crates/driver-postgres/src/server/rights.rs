@@ -32,10 +32,10 @@ const WORKING: [(&str, &[&str]); 10] = [
     ("witness", &["SELECT", "UPDATE"]),
 ];
 
-/// Returns the rights that the session's role lacks for a worker, by table and in the form that
-/// `GRANT` takes: `SELECT, INSERT ON events`. A table that the role cannot see counts as one on
-/// which it lacks every right.
-pub(crate) async fn missing(c: &mut PgConnection) -> Result<Vec<String>, Error> {
+/// Returns the tables on which the session's role lacks rights that a worker needs, each with these
+/// rights in the form that `GRANT` takes: `SELECT, INSERT`. A table that the role cannot see counts
+/// as one on which it lacks every right.
+pub(crate) async fn missing(c: &mut PgConnection) -> Result<Vec<(String, String)>, Error> {
     let mut missing = missing_of(c, &WORKING).await?;
     missing.extend(missing_of(c, &SETTLING).await?);
     Ok(missing)
@@ -51,7 +51,7 @@ pub(crate) async fn can_settle(c: &mut PgConnection) -> Result<bool, Error> {
 async fn missing_of(
     c: &mut PgConnection,
     needed: &[(&str, &[&str])],
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<(String, String)>, Error> {
     let pairs = || {
         let all = needed.iter();
         all.flat_map(|(table, rights)| rights.iter().map(move |right| (*table, *right)))
@@ -73,7 +73,8 @@ async fn missing_of(
         let privileges = missing.entry(row.try_get(0)?).or_default();
         privileges.push(row.try_get(1)?);
     }
-    let grant =
-        |(table, rights): (String, Vec<String>)| format!("{} ON {table}", rights.join(", "));
-    Ok(missing.into_iter().map(grant).collect())
+    let missing = missing.into_iter();
+    Ok(missing
+        .map(|(table, rights)| (table, rights.join(", ")))
+        .collect())
 }

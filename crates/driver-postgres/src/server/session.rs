@@ -99,7 +99,11 @@ impl Session {
         Self {
             connect,
             settings: String::new(),
-            names: Arc::new(Names { role, database }),
+            names: Arc::new(Names {
+                role,
+                database,
+                schema: None,
+            }),
         }
     }
 
@@ -108,6 +112,16 @@ impl Session {
     pub fn with(mut self, settings: &[(&'static str, String)]) -> Self {
         let set = |(name, value): &(&str, String)| format!("set {name} = '{value}';");
         self.settings = settings.iter().map(set).collect();
+        self
+    }
+
+    /// Returns this session with the schema of hookbox's tables, for the remedies in errors.
+    pub fn in_schema(mut self, schema: Option<&str>) -> Self {
+        let names = Names {
+            schema: schema.map(str::to_owned),
+            ..Names::clone(&self.names)
+        };
+        self.names = Arc::new(names);
         self
     }
 

@@ -198,6 +198,65 @@ async fn a_role_that_only_runs_is_refused_with_all_the_grants_it_lacks() {
     role.end().await;
 }
 
+/// PostgreSQL skips a schema without USAGE, so the tables in it seem not to exist. A remedy for the
+/// schema `public` would change nothing.
+#[tokio::test]
+async fn a_role_without_usage_of_the_schema_is_refused_with_the_grant() {
+    let role = Role::new(Database::create().await.unwrap(), "login").await;
+    let (name, database) = (role.name.clone(), role.database.name().to_owned());
+    role.execute(&format!(
+        "create schema inbox; alter database {database} set search_path = inbox, public"
+    ))
+    .await;
+    migrate(role.database.options(&environment()))
+        .await
+        .unwrap();
+    assert_eq!(tables(&role.database).await, Vec::<String>::new());
+    role.execute(&format!(
+        "grant select, insert, update, delete on all tables in schema inbox to {name}"
+    ))
+    .await;
+    let options = role.options("right");
+    let grant = format!("GRANT USAGE ON SCHEMA inbox TO {name}");
+    for refused in refusals(&options).await {
+        let text = text(&refused);
+        assert!(text.ends_with(&grant), "{text}");
+    }
+    role.execute(&grant).await;
+    let store = Postgres::open(options.clone()).await.unwrap();
+
+    role.execute(&format!("revoke insert on events from {name}"))
+        .await;
+    let mut tx = hookbox_driver::Store::begin(&store).await.unwrap();
+    let route = crate::world::route(crate::world::ROUTE);
+    let event = crate::world::envelope(1, 1, "{}");
+    let fault = hookbox_driver::Store::claim(&store, &mut tx, &route, &[&event])
+        .await
+        .unwrap_err();
+    let said = describe(&fault);
+    assert!(
+        said.contains(&format!("ON ALL TABLES IN SCHEMA inbox TO {name}")),
+        "{said}"
+    );
+    hookbox_driver::Store::rollback(&store, tx).await;
+    hookbox_driver::Store::close(&store).await;
+
+    role.execute(&format!("revoke select on meta from {name}"))
+        .await;
+    let refused = Postgres::open(options.clone()).await.unwrap_err();
+    let OpenError::Refused { remedy, .. } = &refused else {
+        panic!("{refused:?}")
+    };
+    assert!(
+        remedy.contains(&format!("GRANT SELECT ON inbox.meta TO {name}")),
+        "{remedy}"
+    );
+    role.execute(remedy).await;
+    let store = Postgres::open(options).await.unwrap();
+    hookbox_driver::Store::close(&store).await;
+    role.end().await;
+}
+
 #[tokio::test]
 async fn another_programs_table_is_refused_before_anything_is_made() {
     let database = Database::create().await.unwrap();
