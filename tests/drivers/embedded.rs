@@ -69,6 +69,12 @@ impl StoreHarness for Embedded {
         self.open_impatient().await
     }
 
+    async fn open_small(&self) -> Arc<Sqlite> {
+        let mut options = self.0.options();
+        options.writer_wait = Duration::from_secs(1);
+        Arc::new(Sqlite::open(options).await.unwrap())
+    }
+
     async fn open_as(&self, identity: ExpectedIdentity) -> Result<Arc<Sqlite>, OpenError> {
         self.open_with(identity).await
     }

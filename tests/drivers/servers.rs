@@ -39,6 +39,13 @@ impl StoreHarness for InPostgres {
         Arc::new(Postgres::open(options).await.unwrap())
     }
 
+    async fn open_small(&self) -> Arc<Postgres> {
+        let mut options = Options::new(self.0.url(), self.0.environment.clone());
+        options.connections_max = 2;
+        options.acquire_deadline = Duration::from_secs(1);
+        Arc::new(Postgres::open(options).await.unwrap())
+    }
+
     async fn open_as(&self, identity: ExpectedIdentity) -> Result<Arc<Postgres>, OpenError> {
         let mut options = Options::new(self.0.url(), self.0.environment.clone());
         options.identity = identity;

@@ -20,7 +20,7 @@ const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
 const AFTER_HANDLER: Duration = Duration::from_secs(5);
 
 /// How long to wait for a free connection of this process. If none becomes free in this time, the
-/// database counts as unavailable, and the worker pauses.
+/// work that waits for it pauses.
 const ACQUIRE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// How long a new connection may take, including TLS and the password check.

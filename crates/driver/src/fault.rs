@@ -44,6 +44,7 @@ pub struct Fault {
     doing: String,
     source: Option<Box<dyn Error + Send + Sync>>,
     statement: Option<Box<UserStatement>>,
+    may_be_local: bool,
 }
 
 /// An SQL statement of a user that has caused a fault, in the form that operators see.
@@ -72,6 +73,7 @@ impl Fault {
             doing: doing.into(),
             source: Some(source.into()),
             statement: None,
+            may_be_local: false,
         }
     }
 
@@ -82,6 +84,7 @@ impl Fault {
             doing: doing.into(),
             source: None,
             statement: None,
+            may_be_local: false,
         }
     }
 
@@ -92,6 +95,22 @@ impl Fault {
             statement: Some(Box::new(statement)),
             ..self
         }
+    }
+
+    /// Marks a fault whose cause may lie in this process, because all connections of this process
+    /// are in use or because a handler's statement has failed. Such a fault does not show that the
+    /// dependency is unavailable, whatever its class is.
+    #[must_use]
+    pub fn local(self) -> Self {
+        Self {
+            may_be_local: true,
+            ..self
+        }
+    }
+
+    /// Returns whether the cause of the fault may lie in this process, and not in the dependency.
+    pub fn may_be_local(&self) -> bool {
+        self.may_be_local
     }
 
     /// Returns the user's statement of the first fault in a chain of causes that has one.

@@ -112,6 +112,7 @@
 //!   `starts_are_per_attempt`, `starts_are_per_route`, `a_start_is_retracted_by_its_process_alone`
 //! - `a_start_outlives_its_process`
 //! - `a_lost_connection_is_unavailable`, `a_constraint_violation_is_not_ours`
+//! - `connections_in_use_are_no_outage`
 //! - `a_handlers_lost_connection_is_unavailable`
 //! - `a_busy_lock_is_contention`
 //! - `a_cancelled_unit_of_work_affects_no_other`

@@ -27,6 +27,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Opens a transaction. When the call is cancelled half-way, the driver makes sure that no
     /// later caller gets its connection inside that transaction (H8).
+    ///
+    /// If all connections of this process are in use, the call waits for a limited time. It then
+    /// fails with `Contention`, or with a fault that [may be local](Fault::may_be_local).
     async fn begin(&self) -> Result<Self::Tx, Fault>;
 
     /// Opens a transaction for a handler that is not trusted (`Handler::TRUSTED`). The session of
@@ -282,7 +285,8 @@ pub trait Store: Send + Sync + 'static {
     /// `None` when it is unknown. The text is safe to show, and its length is bounded.
     fn remedy(&self, error: &(dyn Error + 'static)) -> Option<String>;
 
-    /// Makes one cheap round trip to check whether the store is reachable.
+    /// Makes one cheap round trip to check whether the store is reachable. It must also succeed
+    /// while transactions use all other connections of this process.
     async fn ping(&self) -> Result<(), Fault>;
 
     /// Closes all connections in an orderly way.

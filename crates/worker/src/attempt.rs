@@ -80,7 +80,7 @@ impl<S: Store> Attempt<'_, S> {
             decisions.superseded.leave(&claims.events, &mut left);
             Ok::<_, AttemptError>((decisions.outcomes, left))
         };
-        match handle.await {
+        let ended = match handle.await {
             Ok((outcomes, left)) => self.finish(tx, &claims, outcomes, left).await,
             Err(error) => {
                 if error.is_interrupted() {
@@ -94,7 +94,8 @@ impl<S: Store> Attempt<'_, S> {
                 }
                 Err(error)
             }
-        }
+        };
+        ended.map_err(AttemptError::after_handler)
     }
 
     async fn claim(&self, tx: &mut S::Tx, envelopes: &[&Envelope]) -> Result<ClaimSet, Fault> {

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use hookbox_driver::Fault;
+use hookbox_driver::{Fault, FaultKind};
 
 use crate::claimed_event::ClaimedEvent;
 use crate::handler_failure::HandlerFailure;
-
-/// The operation that a fault names when a statement of a handler has failed.
-pub(crate) const STATEMENT: &str = "run a handler's statement";
 
 /// The reason why a transaction did not end in a commit. The transaction has no effect then.
 pub(crate) enum AttemptError {
@@ -36,6 +33,12 @@ pub(crate) struct FailedAttempt {
     pub took: Duration,
 }
 
+/// Returns the fault of a handler's statement. The statement of one event may fail in this way for
+/// ever, although the store is available.
+pub(crate) fn of_statement(kind: FaultKind) -> Fault {
+    Fault::plain(kind, "run a handler's statement").local()
+}
+
 impl AttemptError {
     pub fn handler(event: &ClaimedEvent, failure: HandlerFailure, took: Duration) -> Self {
         AttemptError::Handler(Box::new(FailedAttempt {
@@ -43,6 +46,18 @@ impl AttemptError {
             failure,
             took,
         }))
+    }
+
+    /// Marks a fault of a transaction that a handler has used, because the handler may be its
+    /// cause. For example, the server ends a session that the handler has left idle for too long.
+    pub fn after_handler(self) -> Self {
+        match self {
+            AttemptError::Fault(fault) => AttemptError::Fault(fault.local()),
+            error @ (AttemptError::Handler(_)
+            | AttemptError::Ended(_)
+            | AttemptError::Unnamed { .. }
+            | AttemptError::Broken { .. }) => error,
+        }
     }
 
     /// Returns whether a handler was stopped in the middle of a statement.

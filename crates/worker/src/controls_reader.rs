@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hookbox_driver::{FaultKind, RouteControls, Store};
+use hookbox_driver::{RouteControls, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::counters::add;
 use crate::inner::Inner;
 use crate::pause::Pause;
 
@@ -46,13 +45,11 @@ impl<S: Store> ControlsReader<S> {
                     pause.idle(READ_EVERY).await
                 }
                 Err(fault) => {
-                    if fault.kind() == FaultKind::Unavailable {
-                        add(&self.inner.store_faults, 1);
-                    }
                     if is_first {
                         self.set_waiting(true);
                     }
-                    pause.after(&fault).await
+                    let wait = pause.after(&fault);
+                    self.inner.wait_and_count(&fault, wait).await
                 }
             };
             if after.is_err() {

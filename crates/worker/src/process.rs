@@ -8,11 +8,11 @@ mod suspects;
 use std::collections::HashSet;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{Fault, FaultKind, Start, Store};
+use hookbox_driver::{FaultKind, Start, Store};
 use hookbox_event::{Envelope, ReceiptId};
 
 use crate::attempt::Attempt;
-use crate::attempt_error::{AttemptError, STATEMENT};
+use crate::attempt_error::{AttemptError, of_statement};
 use crate::counters::Counted;
 use crate::groups::Groups;
 use crate::intake::{Contents, Intake};
@@ -175,7 +175,7 @@ impl<S: Store> Process<'_, S> {
                 }
                 Err(AttemptError::Fault(fault)) => fault,
                 Err(AttemptError::Handler(failed)) => match failed.failure.cause {
-                    FailureCause::Fault(kind) => Fault::plain(kind, STATEMENT),
+                    FailureCause::Fault(kind) => of_statement(kind),
                     FailureCause::Returned(_)
                     | FailureCause::Panicked
                     | FailureCause::TimedOut

@@ -82,12 +82,8 @@ impl<'a, S: Store> RouteContext<'a, S> {
 
     /// Waits after a fault. If the fault shows that the store is unavailable, it is counted.
     pub async fn wait(&self, pause: &mut Pause<'_>, fault: &Fault) -> Result<(), Stopped> {
-        match fault.kind() {
-            FaultKind::Unavailable => add(&self.inner.store_faults, 1),
-            // These faults are answers of the store, so the store is available.
-            FaultKind::Contention | FaultKind::MissingRight | FaultKind::Internal => {}
-        }
-        self.wait_uncounted(pause, fault).await
+        let wait = self.wait_uncounted(pause, fault);
+        self.inner.wait_and_count(fault, wait).await
     }
 
     /// Waits after a fault, and does not count it as a sign that the store is unavailable.

@@ -8,17 +8,13 @@ use hookbox_driver::{
 };
 use tokio::time::Instant;
 
-use crate::attempt_error::{AttemptError, FailedAttempt, STATEMENT};
+use crate::attempt_error::{AttemptError, FailedAttempt, of_statement};
 use crate::error::Class;
 use crate::pause::{Pause, Stopped};
 use crate::record;
 use crate::route_context::RouteContext;
 use crate::settle::{FailureCause, Settlement, settle};
 use crate::work::Work;
-
-/// How long an available store may take to answer a check. It normally answers within
-/// milliseconds, so a store that takes longer than this counts as unavailable.
-const PING_MAX: Duration = Duration::from_millis(500);
 
 /// What is left to do with an event after its transaction has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +33,13 @@ pub(crate) struct Run<'a, S: Store> {
     context: &'a RouteContext<'a, S>,
     work: Work<'a, S>,
     began: Instant,
-    /// The number of store faults that this worker had met when the run began.
+    /// How often this worker had found the store unavailable when the run began.
     store_faults: u64,
 }
 
 impl<'a, S: Store> Run<'a, S> {
-    /// Begins a run. Notes the number of store faults so far: if the number is higher at the end of
-    /// the run, the store was unavailable meanwhile.
+    /// Begins a run. Notes how often the store was found unavailable so far: if the number is higher
+    /// at the end of the run, the store was unavailable meanwhile.
     pub fn begin(context: &'a RouteContext<'a, S>, work: Work<'a, S>) -> Self {
         Self {
             context,
@@ -97,9 +93,9 @@ impl<'a, S: Store> Run<'a, S> {
             return Ok(Conclusion::RunAgain);
         }
         match self.settlement(&failed, cause) {
-            Settlement::RunAgain(kind) => self.wait(pause, &Fault::plain(kind, STATEMENT)).await,
+            Settlement::RunAgain(kind) => self.wait(pause, &of_statement(kind)).await,
             Settlement::Defer(DeferReason::ForeignLock) if pause.is_quick(took) => {
-                let fault = Fault::plain(FaultKind::Contention, STATEMENT);
+                let fault = of_statement(FaultKind::Contention);
                 self.context.wait_uncounted(pause, &fault).await?;
                 Ok(Conclusion::RunAgain)
             }
@@ -157,16 +153,11 @@ impl<'a, S: Store> Run<'a, S> {
 
     /// Returns whether the store was unavailable at any time since the run began. If so, a handler
     /// that ran over its time limit may only have waited for the store: a connection that loses all
-    /// packets reports no error. This function also sends the store a query; if the answer comes
-    /// late, the store counts as unavailable, too.
+    /// packets reports no error. This function also sends the store a query.
     async fn was_store_unavailable(&self) -> bool {
         let inner = self.context.inner;
         let has_met_faults = || inner.store_faults.load(Ordering::Relaxed) != self.store_faults;
-        let asked = Instant::now();
-        has_met_faults()
-            || inner.store.ping().await.is_err()
-            || asked.elapsed() > PING_MAX
-            || has_met_faults()
+        has_met_faults() || !inner.is_store_available().await || has_met_faults()
     }
 }
 

@@ -3,10 +3,9 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use hookbox_driver::Fault;
 use hookbox_event::EventId;
 
-use crate::attempt_error::{AttemptError, FailedAttempt, STATEMENT};
+use crate::attempt_error::{AttemptError, FailedAttempt, of_statement};
 use crate::claimed_event::ClaimedEvent;
 use crate::handler_failure::HandlerFailure;
 use crate::settle::FailureCause;
@@ -49,7 +48,7 @@ impl RunFailure {
             return AttemptError::handler(event, failure, took);
         }
         match failure.cause {
-            FailureCause::Fault(kind) => AttemptError::Fault(Fault::plain(kind, STATEMENT)),
+            FailureCause::Fault(kind) => AttemptError::Fault(of_statement(kind)),
             FailureCause::Orphaned => {
                 let one = |event: &&ClaimedEvent| FailedAttempt {
                     event: (*event).clone(),

@@ -9,9 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use hookbox_crash::crash_point;
-use hookbox_driver::{
-    Batch, Broker, DueRetry, FaultKind, PublishError, Republish, Store, describe,
-};
+use hookbox_driver::{Batch, Broker, DueRetry, PublishError, Republish, Store, describe};
 use hookbox_event::{Envelope, RouteName};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -72,10 +70,8 @@ impl<S: Store> Scheduler<S> {
                     }
                 }
                 Err(fault) => {
-                    if fault.kind() == FaultKind::Unavailable {
-                        add(&self.inner.store_faults, 1);
-                    }
-                    pause.after(&fault).await
+                    let wait = pause.after(&fault);
+                    self.inner.wait_and_count(&fault, wait).await
                 }
             };
             if after.is_err() || shutdown.is_cancelled() {

@@ -65,6 +65,10 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// Connects to the store. Each call stands for another process that uses the same store.
     async fn open(&self) -> Arc<Self::Store>;
 
+    /// Connects to the store as `open` does, with at most two connections for transactions, and
+    /// with a short wait for one of them.
+    async fn open_small(&self) -> Arc<Self::Store>;
+
     /// Connects to the store as `open` does, as a process that expects this identity key.
     async fn open_as(&self, identity: ExpectedIdentity) -> Result<Arc<Self::Store>, OpenError>;
 

@@ -218,6 +218,7 @@ macro_rules! store_suite {
                 a_lost_connection_is_unavailable,
                 a_handlers_lost_connection_is_unavailable,
                 a_constraint_violation_is_not_ours,
+                connections_in_use_are_no_outage,
                 a_busy_lock_is_contention,
                 a_cancelled_unit_of_work_affects_no_other,
                 a_unit_of_work_cut_anywhere_has_one_effect,

@@ -180,7 +180,9 @@ impl Connections {
         match tokio::time::timeout(self.options.acquire_deadline, waiting).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(closed)) => Err(Fault::new(FaultKind::Unavailable, doing, closed)),
-            Err(elapsed) => Err(Fault::new(FaultKind::Unavailable, doing, elapsed)),
+            // Transactions of this process use all connections. That does not show that the
+            // server is unavailable.
+            Err(elapsed) => Err(Fault::new(FaultKind::Unavailable, doing, elapsed).local()),
         }
     }
 

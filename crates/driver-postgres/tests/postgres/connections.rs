@@ -29,6 +29,7 @@ async fn connections_are_bounded_and_come_back() {
         .err()
         .expect("with two of two connections in use, a third transaction must not begin");
     assert_eq!(fault.kind(), FaultKind::Unavailable);
+    assert!(fault.may_be_local(), "{fault:?}");
     let busy = "ping must succeed although all connections are in use";
     world.store.ping().await.expect(busy);
     drop(one);

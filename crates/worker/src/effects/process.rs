@@ -253,7 +253,9 @@ impl<S: Store> EffectProcess<'_, S> {
                 Ok(deferred == Deferred::Recorded)
             }
             Settlement::RunAgain(kind) => {
-                context.wait(pause, &Fault::plain(kind, PAYLOAD)).await?;
+                // The payload of one event may fail in this way for ever.
+                let fault = Fault::plain(kind, PAYLOAD).local();
+                context.wait(pause, &fault).await?;
                 Ok(false)
             }
         }

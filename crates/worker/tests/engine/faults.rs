@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hookbox_driver::{DeadReason, DeferReason, FaultKind};
+use hookbox_driver::{Batch, DeadReason, DeferReason, FailureClass, FaultKind, Queue};
 
 use crate::script::Act;
-use crate::world::{Running, World, envelope, id, on, within};
+use crate::world::{Running, World, envelope, id, neighbour, on, within};
 
 const CONTENTION: FaultKind = FaultKind::Contention;
 const UNAVAILABLE: FaultKind = FaultKind::Unavailable;
@@ -126,6 +126,64 @@ async fn a_time_limit_that_passes_in_an_outage_costs_no_attempt() {
     within("event 1 must be done", || world.is_done(1)).await;
     assert_no_attempt(&world, 1);
     assert_eq!(world.script.runs().len(), 2);
+}
+
+/// Starts a worker with two routes. The handler hangs on event 2. Event 1 is of the other route.
+fn with_a_hanging_handler(world: &mut World) -> Running {
+    world.has_neighbour = true;
+    world.script.always(id(2), Act::Hang);
+    world.put_each([2]);
+    let bytes = Batch::of(&[envelope(1)]).unwrap().bytes;
+    world.queues.put(Queue::Route(neighbour()), bytes, false);
+    world.start()
+}
+
+/// Waits until three runs that exceeded their time limit have made event 2 a dead letter.
+async fn is_charged(world: &World) {
+    within("event 2 must be a dead letter", || {
+        world.dead(id(2)).is_some()
+    })
+    .await;
+    assert_eq!(world.dead(id(2)).unwrap().0, DeadReason::Exhausted);
+    let expect = [1, 2, 3].map(|attempt| (id(2), attempt, FailureClass::TimedOut));
+    assert_eq!(world.tables.state().rows.failures, expect);
+}
+
+/// PostgreSQL reports `XX000` for `elog(ERROR)` in a function, so the statement of one event may
+/// always fail as if the store were unavailable.
+#[tokio::test(start_paused = true)]
+async fn a_statement_of_one_event_does_not_excuse_time_limits_of_others() {
+    let mut world = World::new();
+    world.script.always(id(1), Act::Store(UNAVAILABLE));
+    let _running = with_a_hanging_handler(&mut world);
+    is_charged(&world).await;
+}
+
+/// The server may end the session of a handler that leaves it idle for too long. Then the commit is
+/// the statement that fails.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_a_handler_lost_does_not_excuse_time_limits_of_others() {
+    let mut world = World::new();
+    world.tables.fail("commit", [UNAVAILABLE; 1_000]);
+    let _running = with_a_hanging_handler(&mut world);
+    is_charged(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_in_use_do_not_excuse_time_limits() {
+    let mut world = World::new();
+    let _running = with_a_hanging_handler(&mut world);
+    within("the handler must hang", || world.script.is_running(id(2))).await;
+    let in_use = ["begin for a handler", "route_controls", "requeue"];
+    world.tables.state().in_use.extend(in_use);
+    within("the attempt must be recorded", || {
+        !world.tables.state().rows.failures.is_empty()
+    })
+    .await;
+    let failures = world.tables.state().rows.failures.clone();
+    assert_eq!(failures, [(id(2), 1, FailureClass::TimedOut)]);
+    world.tables.state().in_use.clear();
+    is_charged(&world).await;
 }
 
 #[tokio::test(start_paused = true)]

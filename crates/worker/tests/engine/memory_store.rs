@@ -1,6 +1,6 @@
 //! A store in memory. It keeps what is committed, and fails when the test says so.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use hookbox_event::{
 use crate::journal::Journal;
 use crate::memory_process::MemoryProcess;
 
+mod enter;
 mod lease_rows;
 mod rows;
 mod transaction;
@@ -40,6 +41,8 @@ pub struct State {
     pub is_unavailable: bool,
     /// The faults that the next calls of an operation return, in order.
     pub faults: BTreeMap<&'static str, VecDeque<FaultKind>>,
+    /// The operations that find no free connection, because the process itself uses all of them.
+    pub in_use: BTreeSet<&'static str>,
     /// How long the next calls of an operation take, in order. Later ones take no time.
     pub slow: BTreeMap<&'static str, VecDeque<Duration>>,
     /// The most retries that are taken at a time; `None` for as many as the caller wants.
@@ -94,36 +97,6 @@ pub struct MemoryError(pub FaultKind);
 
 /// The store as one process sees it.
 pub struct MemoryStore(pub Arc<MemoryProcess>);
-
-impl MemoryStore {
-    async fn enter(&self, operation: &'static str) -> Result<MutexGuard<'_, State>, Fault> {
-        self.0.step().await;
-        let slow = |state: &mut State| state.slow.get_mut(operation)?.pop_front();
-        let slow = slow(&mut self.0.tables.state());
-        if let Some(time) = slow {
-            tokio::time::sleep(time).await;
-        }
-        let mut state = self.0.tables.state();
-        *state.calls.entry(operation).or_default() += 1;
-        let scripted = state.faults.get_mut(operation);
-        if let Some(kind) = scripted.and_then(VecDeque::pop_front) {
-            return Err(Fault::plain(kind, operation));
-        }
-        if state.is_unavailable {
-            return Err(Fault::plain(FaultKind::Unavailable, operation));
-        }
-        Ok(state)
-    }
-
-    async fn open(&self, operation: &'static str) -> Result<MemoryTx, Fault> {
-        let mut state = self.enter(operation).await?;
-        state.transactions += 1;
-        let number = state.transactions;
-        drop(state);
-        self.0.tables.journal.note(operation);
-        Ok(MemoryTx::new(&self.0, number))
-    }
-}
 
 #[async_trait]
 impl Store for MemoryStore {

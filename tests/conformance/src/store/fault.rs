@@ -39,6 +39,33 @@ pub async fn a_lost_connection_is_unavailable<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
+/// Checks that a process which uses all of its connections itself does not take the store for
+/// unavailable. If it did, handlers that exceed their time limit meanwhile would lose no attempt.
+pub async fn connections_in_use_are_no_outage<H: StoreHarness>(world: &H) {
+    let store = world.open_small().await;
+    let mut held = Vec::new();
+    let fault = loop {
+        assert!(held.len() <= 2, "the number of connections must be limited");
+        match store.begin().await {
+            Ok(tx) => held.push(tx),
+            Err(fault) => break fault,
+        }
+    };
+    let is_outage = match fault.kind() {
+        FaultKind::Contention => false,
+        FaultKind::Unavailable => !fault.may_be_local(),
+        FaultKind::MissingRight | FaultKind::Internal => true,
+    };
+    assert!(!is_outage, "{fault:?}");
+    let pinged = store.ping().await;
+    pinged.expect("the store must answer although all connections are in use");
+    for tx in held {
+        store.rollback(tx).await;
+    }
+    done(&*store, &of_number(1)).await;
+    Store::close(&*store).await;
+}
+
 pub async fn a_constraint_violation_is_not_ours<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");
