@@ -2,14 +2,17 @@
 //! acknowledges them. Their events run together in one transaction, each in its own transaction,
 //! or alone in the process.
 
+mod admission;
 mod failures;
 mod suspects;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{FaultKind, Start, Store};
 use hookbox_event::{Envelope, ReceiptId};
+use tokio::time::Instant;
 
 use crate::attempt::Attempt;
 use crate::attempt_error::{AttemptError, of_statement};
@@ -18,6 +21,7 @@ use crate::groups::Groups;
 use crate::intake::{Contents, Intake};
 use crate::left::LeftEvents;
 use crate::pause::Stopped;
+use crate::rights::Admission;
 use crate::route_context::RouteContext;
 use crate::run::Run;
 use crate::settle::FailureCause;
@@ -31,6 +35,12 @@ use crate::{record, start_markers};
 /// the size of the batch, may be the cause: a statement with more parameters than the protocol
 /// allows, or a pause between two statements after which the server ends the session.
 const FAULTS_TOGETHER_MAX: usize = 3;
+
+/// While the route is paused because its handler lacks a right, its events are tried one at a time.
+/// After this time, the events of these messages that were not tried are deferred, so that the
+/// messages can be acknowledged. RabbitMQ closes the channel of a message that is not acknowledged
+/// within 30 min, and each of up to 64 messages in flight may have 64 events.
+const TRIED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Messages that were taken from the queue at the same time, and are processed until all of them
 /// have their outcomes.
@@ -215,8 +225,10 @@ impl<S: Store> Process<'_, S> {
     }
 
     /// Runs each event in its own transaction until it has its outcome. An event that has to run
-    /// again waits until the others have run. Once the worker drains, no further event starts.
+    /// again waits until the others have run. Once the worker drains, no further event starts. While
+    /// the route is paused for a missing right, events that are not tried in time are deferred.
     async fn run_single(&self, events: &[&Envelope]) -> Result<(), Stopped> {
+        let tried_until = Instant::now() + TRIED_WITHIN;
         let mut waiting = Vec::with_capacity(events.len());
         for envelope in events {
             waiting.push((*envelope, self.context.pause()));
@@ -225,12 +237,10 @@ impl<S: Store> Process<'_, S> {
             let mut again = Vec::new();
             for (envelope, mut pause) in waiting {
                 self.context.may_start()?;
-                let _probe = match self.work {
-                    Work::Handle { .. } => {
-                        let rights = &self.context.counters.rights;
-                        rights.admit(self.context.shutdown).await?
-                    }
-                    Work::GiveUp { .. } => None,
+                let _probe = match self.admit(envelope, tried_until).await? {
+                    Admission::Run => None,
+                    Admission::Probe(probe) => Some(probe),
+                    Admission::Late => continue,
                 };
                 let run = self.begin();
                 let ran = self.attempt().run(&[envelope], &mut 0).await;

@@ -97,6 +97,20 @@ pub(crate) async fn deferral<S: Store>(
     put_off(context, &failed.event, reason, wait, None).await
 }
 
+/// Defers an event that is not tried, because its route is paused for a missing right. The event
+/// may be deferred without limit, because it cannot be the cause.
+pub(crate) async fn untried<S: Store>(
+    context: &RouteContext<'_, S>,
+    event: &ClaimedEvent,
+) -> Result<Deferred, Stopped> {
+    let wait = DeferralWait {
+        least: DEFERRED_LEAST.mul_f64(0.5 + context.inner.rng.unit()),
+        most: DEFERRED_MOST,
+        age_max: None,
+    };
+    put_off(context, event, DeferReason::MissingRight, wait, None).await
+}
+
 /// Defers an event: it waits in the store for its next run, and no attempt is counted. Its message
 /// is settled, so the route continues with other events. `target_error` is for the log, as in
 /// [`count_deferral`].

@@ -4,7 +4,8 @@
 //! If the database denies something to the handler of an event, the event is deferred, which costs
 //! no attempt. If several distinct events are denied in a row and no handler succeeds in between,
 //! the cause is the deployment and not an event. Then the route is paused, reports what is
-//! missing, and tries one event at a time, at growing intervals, until one succeeds.
+//! missing, and tries one event at a time, at growing intervals, until one succeeds. Events that
+//! would have to wait for long until they are tried are deferred without a try.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use hookbox_event::EventId;
 use tokio::sync::MutexGuard as ProbeGuard;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::pause::Stopped;
@@ -38,6 +39,17 @@ const AGE_MAX: Duration = Duration::from_secs(60 * 60);
 pub(crate) struct Rights {
     state: Mutex<State>,
     probe: tokio::sync::Mutex<()>,
+}
+
+/// Whether an event of the route may run.
+#[derive(Debug)]
+pub(crate) enum Admission<'a> {
+    /// The event runs, because the route is not paused.
+    Run,
+    /// The event is tried. No other event of the route is tried until this guard is dropped.
+    Probe(ProbeGuard<'a, ()>),
+    /// The route is paused, and it was not the turn of this event in time.
+    Late,
 }
 
 #[derive(Debug, Default)]
@@ -95,26 +107,31 @@ impl Rights {
     }
 
     /// Waits until an event may be tried, which is at once unless the route is paused. The caller
-    /// holds the returned guard until that event has its outcome.
+    /// holds the result until that event has its outcome. While other events are tried, the wait
+    /// ends at the time `until`. When it is the turn of this event, its own interval follows, even
+    /// beyond that time. Otherwise several callers could keep starting their intervals, and no
+    /// event would be tried.
     pub async fn admit(
         &self,
+        until: Instant,
         shutdown: &CancellationToken,
-    ) -> Result<Option<ProbeGuard<'_, ()>>, Stopped> {
+    ) -> Result<Admission<'_>, Stopped> {
         if self.wait().is_none() {
-            return Ok(None);
+            return Ok(Admission::Run);
         }
         let probe = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Err(Stopped),
+            () = sleep_until(until) => return Ok(Admission::Late),
             probe = self.probe.lock() => probe,
         };
         let Some(wait) = self.wait() else {
-            return Ok(None);
+            return Ok(Admission::Run);
         };
         tokio::select! {
             biased;
             () = shutdown.cancelled() => Err(Stopped),
-            () = sleep(wait) => Ok(Some(probe)),
+            () = sleep(wait) => Ok(Admission::Probe(probe)),
         }
     }
 
@@ -137,6 +154,11 @@ mod tests {
 
     fn event(number: u8) -> EventId {
         EventId::from_bytes([number; 16])
+    }
+
+    /// Returns a time that no test reaches.
+    fn never() -> Instant {
+        Instant::now() + LONGEST * 1_000
     }
 
     #[test]
@@ -195,26 +217,28 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_paused_route_tries_one_event_at_a_time() {
         let (rights, shutdown) = (Rights::default(), CancellationToken::new());
-        assert!(matches!(rights.admit(&shutdown).await, Ok(None)));
+        let admitted = rights.admit(never(), &shutdown).await;
+        assert!(matches!(admitted, Ok(Admission::Run)));
         for number in 0..3 {
             rights.deny(event(number), None);
         }
         let mut waits = Vec::new();
         for _ in 0..7 {
-            let began = tokio::time::Instant::now();
-            let probe = rights.admit(&shutdown).await;
-            assert!(matches!(probe, Ok(Some(_))));
+            let began = Instant::now();
+            let probe = rights.admit(never(), &shutdown).await;
+            assert!(matches!(probe, Ok(Admission::Probe(_))));
             waits.push(began.elapsed().as_secs());
-            let other = tokio::time::timeout(LONGEST * 2, rights.admit(&shutdown)).await;
+            let other = rights.admit(Instant::now() + LONGEST * 2, &shutdown).await;
             assert!(
-                other.is_err(),
+                matches!(other, Ok(Admission::Late)),
                 "a paused route must not try two events at the same time"
             );
             rights.deny(event(9), None);
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
         rights.succeed();
-        assert!(matches!(rights.admit(&shutdown).await, Ok(None)));
+        let admitted = rights.admit(never(), &shutdown).await;
+        assert!(matches!(admitted, Ok(Admission::Run)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -224,6 +248,6 @@ mod tests {
             rights.deny(event(number), None);
         }
         shutdown.cancel();
-        assert!(rights.admit(&shutdown).await.is_err());
+        assert!(rights.admit(never(), &shutdown).await.is_err());
     }
 }

@@ -4,6 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hookbox_driver::{Batch, DeadReason, DeferReason, FailureClass, FaultKind, Queue};
+use hookbox_event::Envelope;
+use tokio::time::Instant;
 
 use crate::script::Act;
 use crate::world::{Running, World, envelope, id, neighbour, on, within};
@@ -11,6 +13,8 @@ use crate::world::{Running, World, envelope, id, neighbour, on, within};
 const CONTENTION: FaultKind = FaultKind::Contention;
 const UNAVAILABLE: FaultKind = FaultKind::Unavailable;
 const MISSING_RIGHT: FaultKind = FaultKind::MissingRight;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn assert_no_attempt(world: &World, number: u8) {
     assert!(world.tables.state().rows.failures.is_empty());
@@ -245,6 +249,40 @@ async fn a_right_that_every_event_lacks_pauses_the_route() {
     within("events 1 to 4 must be done", || world.are_done(1..=4)).await;
     assert_eq!(running.route().missing_right(), None);
     assert_no_attempt(&world, 1);
+}
+
+/// RabbitMQ closes the channel of a message that is not acknowledged within 30 min.
+#[tokio::test(start_paused = true)]
+async fn a_message_is_settled_soon_while_every_event_lacks_a_right() {
+    let world = World::new();
+    // Deferred events stay in the store.
+    world.tables.fail("requeue", [UNAVAILABLE; 10_000]);
+    for number in 1..=64 {
+        world.script.always(id(number), Act::Store(MISSING_RIGHT));
+    }
+    let batch: Vec<Envelope> = (1..=64).map(envelope).collect();
+    world.put(&batch);
+    let running = world.started().await;
+    let since = Instant::now();
+    within("every event must be deferred", || {
+        deferrals(&running) == 64 && world.is_settled()
+    })
+    .await;
+    assert!(since.elapsed() < MINUTE, "{:?}", since.elapsed());
+    for number in 1..=64 {
+        assert_eq!(deferred(&world, number), Some(DeferReason::MissingRight));
+    }
+    assert_no_attempt(&world, 1);
+    // The messages are redelivered, as after a lost connection. Their events wait in the store, so
+    // no handler runs, and none of them waits for the right.
+    for _ in 0..4 {
+        world.put(&batch);
+    }
+    world.put_each([65]);
+    let since = Instant::now();
+    within("event 65 must be done", || world.is_done(65)).await;
+    assert!(since.elapsed() < MINUTE, "{:?}", since.elapsed());
+    assert_eq!(running.route().missing_right(), None);
 }
 
 #[tokio::test(start_paused = true)]
