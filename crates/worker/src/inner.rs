@@ -16,6 +16,7 @@ use crate::counters::{Counters, add};
 use crate::isolation::Isolation;
 use crate::own_markers::OwnMarkers;
 use crate::pause::Stopped;
+use crate::pulse::Pulse;
 use crate::target_permits::TargetPermits;
 
 /// How long an available store may take to answer a check. It normally answers within
@@ -37,6 +38,8 @@ pub(crate) struct Inner<S: Store> {
     /// itself, cannot raise it while the store is available: time limits that pass while it rises
     /// cost no attempt, on any route.
     pub store_faults: AtomicU64,
+    /// Notices that this process was stopped for a while.
+    pub pulse: Pulse,
     /// What operators have set for routes.
     pub controls: Controls,
     /// Decides which handlers may run at the same time.
@@ -72,6 +75,7 @@ impl<S: Store> Inner<S> {
             counters,
             id,
             store_faults: AtomicU64::new(0),
+            pulse: Pulse::new(Instant::now()),
             controls: Controls::new(),
             isolation: Isolation::default(),
             own_markers: OwnMarkers::default(),

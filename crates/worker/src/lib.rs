@@ -67,6 +67,7 @@ mod pause;
 mod payload;
 mod process;
 mod proof;
+mod pulse;
 mod record;
 mod registered;
 mod rehearse;

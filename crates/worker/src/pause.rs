@@ -74,6 +74,11 @@ impl<'a> Pause<'a> {
         self.in_a_row < CONTENTION_MAX && took < QUICK
     }
 
+    /// Returns whether no fault has occurred since the work last succeeded.
+    pub fn is_first(&self) -> bool {
+        self.in_a_row == 0
+    }
+
     /// Waits after a fault. The wait depends on the kind of the fault, and grows with the number
     /// of faults in a row. Returns [`Stopped`] if the shutdown comes first.
     pub async fn after(&mut self, fault: &Fault) -> Result<(), Stopped> {

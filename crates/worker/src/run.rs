@@ -35,6 +35,8 @@ pub(crate) struct Run<'a, S: Store> {
     began: Instant,
     /// How often this worker had found the store unavailable when the run began.
     store_faults: u64,
+    /// How often this process was stopped before the run began.
+    stops: u64,
 }
 
 impl<'a, S: Store> Run<'a, S> {
@@ -46,6 +48,7 @@ impl<'a, S: Store> Run<'a, S> {
             work,
             began: Instant::now(),
             store_faults: context.inner.store_faults.load(Ordering::Relaxed),
+            stops: context.inner.pulse.beat(Instant::now()),
         }
     }
 
@@ -89,6 +92,12 @@ impl<'a, S: Store> Run<'a, S> {
             // This fault is not counted as a fault of the store. If it were, two handlers that
             // hang would each see the other's fault during their run, and neither would ever be
             // charged with an attempt.
+            self.context.wait_uncounted(pause, &fault).await?;
+            return Ok(Conclusion::RunAgain);
+        }
+        if cause == FailureCause::TimedOut && self.was_stopped(pause) {
+            let doing = "run a handler, because this process was stopped within its time limit";
+            let fault = Fault::plain(FaultKind::Unavailable, doing);
             self.context.wait_uncounted(pause, &fault).await?;
             return Ok(Conclusion::RunAgain);
         }
@@ -158,6 +167,15 @@ impl<'a, S: Store> Run<'a, S> {
         let inner = self.context.inner;
         let has_met_faults = || inner.store_faults.load(Ordering::Relaxed) != self.store_faults;
         has_met_faults() || !inner.is_store_available().await || has_met_faults()
+    }
+
+    /// Returns whether this process was stopped for a while since the run began. This is no excuse
+    /// for the second failure in a row: with a single processor, a handler that blocks its thread
+    /// looks like a stop, and would never be charged with an attempt. During a drain it is not
+    /// known, because the worker makes no beats.
+    fn was_stopped(&self, pause: &Pause<'_>) -> bool {
+        let stops = self.context.inner.pulse.beat(Instant::now());
+        stops != self.stops && pause.is_first() && self.context.may_start().is_ok()
     }
 }
 

@@ -25,7 +25,8 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// still.
 const STANDSTILL: Duration = Duration::from_secs(8);
 
-/// The task that checks all routes of a worker for a standstill.
+/// The task that checks all routes of a worker for a standstill. It also makes the beats of
+/// [`Pulse`](crate::pulse::Pulse).
 pub(crate) struct Watch<S: Store> {
     pub inner: Arc<Inner<S>>,
 }
@@ -58,6 +59,7 @@ impl<S: Store> Watch<S> {
                 () = shutdown.cancelled() => return,
                 _ = ticks.tick() => {}
             }
+            self.inner.pulse.beat(Instant::now());
             for (route, seen) in routes.iter().zip(&mut seen) {
                 if let Some(counters) = self.inner.counters.routes.get(&route.name) {
                     check(&route.name, counters, seen, Instant::now());

@@ -132,6 +132,28 @@ async fn a_time_limit_that_passes_in_an_outage_costs_no_attempt() {
     assert_eq!(world.script.runs().len(), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_time_limit_that_passes_while_the_process_is_stopped_costs_no_attempt() {
+    let world = World::new();
+    world.script.next(id(1), [Act::Freeze(MINUTE)]);
+    world.put_each([1]);
+    let _running = world.started().await;
+    within("event 1 must be done", || world.is_done(1)).await;
+    assert_no_attempt(&world, 1);
+    assert_eq!(world.script.runs().len(), 2);
+}
+
+/// A handler may block all threads of the process, which looks as if the process was stopped.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_always_seems_to_stop_the_process_is_charged() {
+    let world = World::new();
+    world.script.always(id(2), Act::Freeze(MINUTE));
+    world.put_each([2]);
+    let _running = world.started().await;
+    is_charged(&world).await;
+    assert_eq!(world.script.runs_of(id(2)).len(), 6);
+}
+
 /// Starts a worker with two routes. The handler hangs on event 2. Event 1 is of the other route.
 fn with_a_hanging_handler(world: &mut World) -> Running {
     world.has_neighbour = true;

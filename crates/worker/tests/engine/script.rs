@@ -40,6 +40,8 @@ pub enum Act {
     Hang,
     /// Hangs, and makes the store unavailable from then on.
     HangInOutage,
+    /// Never returns, and the process is stopped for this time first.
+    Freeze(Duration),
     /// Returns an error of the store that the handler wrongly classifies as permanent.
     Store(FaultKind),
     /// Continues after a failed statement.
@@ -233,6 +235,11 @@ impl<const T: bool> Handler<MemoryStore> for Scripted<T> {
                 Act::Hang => std::future::pending().await,
                 Act::HangInOutage => {
                     process.tables.state().is_unavailable = true;
+                    std::future::pending().await
+                }
+                Act::Freeze(time) => {
+                    // The first poll of this future advances the paused clock.
+                    let _ = tokio::time::advance(time).now_or_never();
                     std::future::pending().await
                 }
                 Act::Store(kind) => Err(MemoryError(kind)).or_reject(),
