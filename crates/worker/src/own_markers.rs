@@ -16,17 +16,28 @@ pub(crate) struct OwnMarkers {
 }
 
 impl OwnMarkers {
+    /// Records starts of handlers that the store is about to count. A start that the store has
+    /// certainly counted keeps its kind if the new kind is `Shared`: the store does not count it
+    /// again.
     pub fn add(&self, route: &RouteName, kind: StartKind, starts: &[Start]) {
         let is_certain = false;
-        let marker = |start: &Start| (*start, CountedStart { kind, is_certain });
-        self.of_route(route, |own| own.extend(starts.iter().map(marker)));
+        self.of_route(route, |own| {
+            for start in starts {
+                let before = own.get(start);
+                if !(kind == StartKind::Shared && before.is_some_and(|it| it.is_certain)) {
+                    own.insert(*start, CountedStart { kind, is_certain });
+                }
+            }
+        });
     }
 
-    /// Records that the store has confirmed that it counted this start of a handler.
-    pub fn counted(&self, route: &RouteName, start: Start) {
+    /// Records that the store has confirmed that it counted these starts of handlers.
+    pub fn counted(&self, route: &RouteName, starts: &[Start]) {
         self.of_route(route, |own| {
-            if let Some(marker) = own.get_mut(&start) {
-                marker.is_certain = true;
+            for start in starts {
+                if let Some(marker) = own.get_mut(start) {
+                    marker.is_certain = true;
+                }
             }
         });
     }
@@ -47,13 +58,21 @@ impl OwnMarkers {
     /// Returns the store's counts of handler starts without the start that this process has
     /// counted itself. This process may have lost its connection to the broker and received the
     /// message again. It has not died, so its own start must not count as a process death.
+    ///
+    /// It may be uncertain whether the store has counted the own start. A quarantine is final, so
+    /// the two counts that decide on it are then reduced nevertheless. The count of all starts
+    /// decides only whether the event runs in isolation, and is not reduced.
     pub fn without_own(
         &self,
         route: &RouteName,
         start: Start,
         mut counts: StartCounts,
     ) -> StartCounts {
-        let (isolated, unproven) = self.get(route, start).map_or((0, 0), |it| it.kind.adds());
+        let Some(own) = self.get(route, start) else {
+            return counts;
+        };
+        let (isolated, unproven) = own.kind.adds();
+        counts.all = counts.all.saturating_sub(own.is_certain.into());
         counts.isolated = counts.isolated.saturating_sub(isolated);
         counts.unproven = counts.unproven.saturating_sub(unproven);
         counts
@@ -121,9 +140,15 @@ mod tests {
         };
         assert_eq!(markers.without_own(&route, start, counts), counts);
         markers.add(&route, StartKind::Shared, &[start]);
-        markers.counted(&route, start);
         assert_eq!(markers.without_own(&route, start, counts), counts);
+        markers.counted(&route, &[start]);
+        let others = StartCounts { all: 3, ..counts };
+        assert_eq!(markers.without_own(&route, start, counts), others);
         assert!(!markers.is_counted_alone(&route, start));
+
+        // Another copy of the message sets the marker again.
+        markers.add(&route, StartKind::Shared, &[start]);
+        assert_eq!(markers.without_own(&route, start, counts), others);
 
         // The answer of the store was lost, so this process counts the start again. The start must
         // not be taken for the death of a process.
@@ -134,7 +159,14 @@ mod tests {
         };
         assert_eq!(markers.without_own(&route, start, counts), others);
         assert!(!markers.is_counted_alone(&route, start));
-        markers.counted(&route, start);
+        markers.counted(&route, &[start]);
+        let others = StartCounts { all: 3, ..others };
+        assert_eq!(markers.without_own(&route, start, counts), others);
+        assert!(markers.is_counted_alone(&route, start));
+
+        // A start in isolation that was counted stays one, whatever sets the marker again.
+        markers.add(&route, StartKind::Shared, &[start]);
+        assert_eq!(markers.without_own(&route, start, counts), others);
         assert!(markers.is_counted_alone(&route, start));
 
         markers.remove(&route, &[start]);

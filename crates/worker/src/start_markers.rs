@@ -42,7 +42,9 @@ pub(crate) async fn set<S: Store>(
     // of the store may be lost.
     inner.own_markers.add(route, StartKind::Shared, on);
     let start = || inner.store.start(route, &inner.id, StartKind::Shared, on);
-    context.until_done(start).await
+    context.until_done(start).await?;
+    inner.own_markers.counted(route, on);
+    Ok(())
 }
 
 /// Counts the start of a handler in the store, before the handler runs in isolation (no other
@@ -62,7 +64,7 @@ pub(crate) async fn set_isolated<S: Store>(
     };
     inner.own_markers.add(route, kind, &[start]);
     inner.store.start(route, &inner.id, kind, &[start]).await?;
-    inner.own_markers.counted(route, start);
+    inner.own_markers.counted(route, &[start]);
     Ok(())
 }
 

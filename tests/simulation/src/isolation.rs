@@ -21,8 +21,11 @@ pub(crate) struct IsolationCheck {
 
 #[derive(Default)]
 struct Now {
-    /// The suspected events: the store has returned start markers of earlier runs for them.
+    /// The suspected events: the store has returned start markers of other processes for them.
     suspects: HashSet<Suspect>,
+    /// The starts that this process has certainly counted in the store, and not cleared. It has
+    /// not died, so they make no event suspected.
+    own: HashSet<(RouteName, Start)>,
     /// The handlers that run now. The key is the number of the run. The value is whether the
     /// handler must run in isolation.
     running: BTreeMap<u64, bool>,
@@ -44,7 +47,8 @@ impl IsolationCheck {
         let mut now = self.now();
         for (start, count) in of.iter().zip(counts) {
             let on = suspect(route, start);
-            if count.all > 0 {
+            let own = now.own.contains(&(route.clone(), *start));
+            if count.all > u32::from(own) {
                 now.suspects.insert(on);
             } else {
                 now.suspects.remove(&on);
@@ -52,11 +56,23 @@ impl IsolationCheck {
         }
     }
 
+    /// Records that the store has confirmed that it counted these starts of this process.
+    pub fn counted(&self, route: &RouteName, of: &[Start]) {
+        let own = of.iter().map(|start| (route.clone(), *start));
+        self.now().own.extend(own);
+    }
+
+    /// Records that the store has subtracted a start of this process.
+    pub fn retracted(&self, route: &RouteName, start: Start) {
+        self.now().own.remove(&(route.clone(), start));
+    }
+
     /// Records that the store has cleared the counts of these starts, so that their events are no
     /// longer suspected.
     pub fn cleared(&self, route: &RouteName, of: &[Start]) {
         let mut now = self.now();
         for start in of {
+            now.own.remove(&(route.clone(), *start));
             now.suspects.remove(&suspect(route, start));
         }
     }

@@ -290,14 +290,15 @@ impl Store for SimStore {
         kind: StartKind,
         of: &[Start],
     ) -> Result<(), OurFault> {
+        let (name, isolation) = (&self.process.name, &self.process.isolation);
         let tx = self.open("count the start of a handler").await?;
         let counted = record::in_transaction(tx, &[], |tables, _| {
-            record::start(tables, &self.process.name, (*by, kind), route, of)
+            record::start(tables, name, (*by, kind), route, of)
         });
-        let counted = counted.await.map(drop);
+        let counted = counted.await.map(|_| isolation.counted(route, of));
         if counted.is_err() {
             let tables = &mut self.process.world.state().tables;
-            tables.not_heard(&self.process.name, route, of);
+            tables.not_heard(name, route, of);
         }
         counted
     }
@@ -319,11 +320,11 @@ impl Store for SimStore {
         of: Start,
     ) -> Result<(), OurFault> {
         let tx = self.open("subtract the start of a handler").await?;
-        let name = &self.process.name;
+        let (name, isolation) = (&self.process.name, &self.process.isolation);
         let retracted = record::in_transaction(tx, &[], |tables, _| {
             record::retract_start(tables, name, (*by, counted), (route, of))
         });
-        retracted.await.map(drop)
+        retracted.await.map(|_| isolation.retracted(route, of))
     }
 
     async fn requeue_due(

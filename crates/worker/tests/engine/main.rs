@@ -26,6 +26,7 @@ mod memory_store;
 mod newest;
 mod pauses;
 mod quarantine;
+mod reconnects;
 mod schedule;
 mod script;
 mod shared_topics;
