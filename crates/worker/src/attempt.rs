@@ -205,7 +205,7 @@ impl<'t, S: Store> Batch<'t, S> {
         claimed: Vec<(&'t ClaimedEvent, Event<Option<Json>>)>,
     ) -> Result<Option<Self>, AttemptError> {
         let (route, handler) = match work {
-            Work::Handle { route, handler } if !claimed.is_empty() => (route, handler),
+            Work::Handle { route, handler, .. } if !claimed.is_empty() => (route, handler),
             Work::Handle { .. } | Work::GiveUp { .. } => return Ok(None),
         };
         let started = Instant::now();

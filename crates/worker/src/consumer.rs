@@ -129,6 +129,7 @@ impl<S: Store> RouteConsumer<S> {
                     work: Work::Handle {
                         route,
                         handler: &handler,
+                        may_run: true,
                     },
                     slot: &Slot::new(permit),
                 };

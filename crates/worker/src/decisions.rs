@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{Outcome, Store};
+use hookbox_driver::{Fault, FaultKind, Outcome, Store};
 
 use crate::attempt_error::AttemptError;
 use crate::claimed_event::ClaimedEvent;
@@ -41,6 +41,7 @@ pub(crate) async fn decide<'t, S: Store>(
     for (event, verdict) in events.iter().zip(verdicts) {
         match verdict {
             Verdict::Ends(outcome) => outcomes.push(outcome),
+            Verdict::Runs { .. } if !work.may_run() => return Err(must_run().into()),
             Verdict::Runs { read, .. } => {
                 let number = context.number(tx, &event.envelope.event)?;
                 let attempt = (event.attempt, event.round());
@@ -58,6 +59,13 @@ pub(crate) async fn decide<'t, S: Store>(
     })
 }
 
+/// Returns the fault that the handler must run on an event although it may not run now. A moment
+/// ago it would not have run. Another transaction has changed that, so the event is claimed again.
+fn must_run() -> Fault {
+    let doing = "bring an event to an outcome without a run of its handler";
+    Fault::plain(FaultKind::Contention, doing)
+}
+
 /// Decides whether the handler runs on an event. It does not run on an event that is orphaned or
 /// given up, or to which [`verdict`] gives an outcome.
 fn classify<S: Store>(
@@ -70,7 +78,7 @@ fn classify<S: Store>(
         return Err(AttemptError::handler(event, failure, Duration::ZERO));
     }
     Ok(match work {
-        Work::Handle { route, handler } => {
+        Work::Handle { route, handler, .. } => {
             let config = &context.inner.config;
             let rule = context.newest(route);
             verdict(config, event, handler.builds_payload(), rule)

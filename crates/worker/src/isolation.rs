@@ -38,10 +38,19 @@ const TURN_MAX: Duration = Duration::from_secs(30);
 /// How often a suspected event that waits for its isolated run checks whether it may run.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
 
-/// The longest time for which other work may not start while a suspected event waits for running
-/// handlers to end. If they do not end in this time, other work may start again for a period of the
-/// same length.
-const ISOLATE_WAIT: Duration = Duration::from_secs(5);
+/// For how long other work may not start at first, while a suspected event waits for running
+/// handlers to end. If they do not end in this window, other work may start again for a period of
+/// the same length, and then the window is twice as long.
+const WINDOW_FIRST: Duration = Duration::from_secs(5);
+
+/// The longest such window. In this time every transaction ends: see `limit_of_each` of
+/// [`crate::time_limits`], for the longest time limit that the config allows.
+const WINDOW_MAX: Duration = Duration::from_secs(360);
+
+/// For how long other work may start after a window in which an attempt ran that had taken longer
+/// than it may. The end of such an attempt cannot be predicted: its handler may be blocked, or a
+/// dependency may be unavailable. So its windows are probably in vain, and they are short and few.
+const OVERDUE_BREAK: Duration = Duration::from_secs(30);
 
 /// The isolation lock. Ordinary attempts hold it shared, and a suspected event holds it
 /// exclusively.
@@ -50,6 +59,14 @@ pub(crate) struct Isolation {
     lock: RwLock<()>,
     /// The number of ordinary attempts that run, or that wait for an isolated run to end.
     shared: AtomicU64,
+    /// When each ordinary attempt that runs ends at the latest, with the number of the attempt. The
+    /// attempt may take the time of its handlers, and [`WINDOW_FIRST`] for its other statements.
+    ends: Mutex<BTreeSet<(Instant, u64)>>,
+    /// How long the next window is. Only one suspected event at a time keeps other work from
+    /// starting. It holds this lock until its run has ended or, if its window was too short, while
+    /// other work may start again. Otherwise the windows of several suspected events could follow
+    /// one another without a break.
+    window: tokio::sync::Mutex<Duration>,
     /// Suspected events that wait or run. Each entry has the number of process deaths during the
     /// event's isolated runs, and the event's ticket number, which says when it started to wait.
     tickets: Mutex<BTreeSet<(u32, u64)>>,
@@ -60,6 +77,9 @@ pub(crate) struct Isolation {
 
 /// Lets one ordinary attempt run. The permission lasts until this value is dropped.
 pub(crate) struct Shared<'a> {
+    isolation: &'a Isolation,
+    /// The entry in [`Isolation::ends`].
+    end: (Instant, u64),
     _counted: Counted<'a>,
     _lock: RwLockReadGuard<'a, ()>,
 }
@@ -70,6 +90,13 @@ pub(crate) struct Isolated<'a> {
     _ticket: Ticket<'a>,
 }
 
+/// The turn of a suspected event: no other suspected event waits in a window until this value is
+/// dropped.
+pub(crate) struct Turn<'a> {
+    _isolated: Isolated<'a>,
+    _window: tokio::sync::MutexGuard<'a, Duration>,
+}
+
 /// The position of a suspected event among those that wait.
 pub(crate) struct Ticket<'a> {
     isolation: &'a Isolation,
@@ -78,44 +105,86 @@ pub(crate) struct Ticket<'a> {
 }
 
 impl Isolation {
-    /// Waits while an event runs in isolation, and then admits one ordinary attempt.
-    pub async fn shared(&self) -> Shared<'_> {
-        self.entered.fetch_add(1, Ordering::Relaxed);
+    /// Waits while an event runs in isolation, and then admits one ordinary attempt, whose handlers
+    /// may take this time.
+    pub async fn shared(&self, may_take: Duration) -> Shared<'_> {
+        let number = self.entered.fetch_add(1, Ordering::Relaxed);
         let counted = Counted::new(&self.shared, 1);
+        let lock = self.lock.read().await;
+        let may_take = may_take.min(WINDOW_MAX) + WINDOW_FIRST;
+        let end = (Instant::now() + may_take, number);
+        self.ends().insert(end);
         Shared {
+            isolation: self,
+            end,
             _counted: counted,
-            _lock: self.lock.read().await,
+            _lock: lock,
         }
     }
 
     /// Waits until it is the turn of a suspected event, and until nothing else runs in this
     /// process. `deaths` is the number of processes that died during the event's isolated runs.
-    /// Returns `None` if running handlers do not end within [`ISOLATE_WAIT`]. One of them may be
-    /// blocked for hours, and no other work may start during this wait.
+    /// Returns `None` if running handlers did not end in a window in which no other work could start
+    /// (one of them may be blocked for hours), and the time in which other work could start again
+    /// is over.
     pub async fn isolate(
         &self,
         deaths: u32,
         counters: &Counters,
         shutdown: &CancellationToken,
-    ) -> Result<Option<Isolated<'_>>, Stopped> {
+    ) -> Result<Option<Turn<'_>>, Stopped> {
         let ticket = self.ticket(deaths);
-        let isolated = async {
+        let turn = async {
             ticket.wait_for_turn(counters).await;
-            timeout(ISOLATE_WAIT, ticket.isolate()).await
+            self.isolate_in_window(ticket).await
         };
-        let isolated = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return Err(Stopped),
-            isolated = isolated => isolated,
-        };
-        if let Ok(isolated) = isolated {
-            return Ok(Some(isolated));
-        }
         tokio::select! {
             biased;
             () = shutdown.cancelled() => Err(Stopped),
-            () = sleep(ISOLATE_WAIT) => Ok(None),
+            turn = turn => Ok(turn),
         }
+    }
+
+    /// Waits in one window until nothing else runs in this process. If the window is too short,
+    /// lets other work start for at least as long, and returns `None`.
+    async fn isolate_in_window<'a>(&'a self, ticket: Ticket<'a>) -> Option<Turn<'a>> {
+        let mut next = self.window.lock().await;
+        let wanted = (*next).max(WINDOW_FIRST);
+        let window = self.window_of(wanted);
+        let began = Instant::now();
+        let isolated = timeout(window.unwrap_or(WINDOW_FIRST), ticket.isolate());
+        if let Ok(isolated) = isolated.await {
+            // The next suspected event most likely needs a window of this length, too.
+            *next = began.elapsed();
+            return Some(Turn {
+                _isolated: isolated,
+                _window: next,
+            });
+        }
+        match window {
+            Some(_) => {
+                sleep(wanted).await;
+                *next = wanted.saturating_mul(2).min(WINDOW_MAX);
+            }
+            None => sleep(OVERDUE_BREAK).await,
+        }
+        None
+    }
+
+    /// Returns the length of a window that begins now and is to be as long as `wanted`. It need not
+    /// be longer than the running attempts may take. Returns `None` if one of them has taken longer
+    /// than it may: see [`OVERDUE_BREAK`].
+    fn window_of(&self, wanted: Duration) -> Option<Duration> {
+        let (now, ends) = (Instant::now(), self.ends());
+        if ends.first().is_some_and(|(first, _)| *first < now) {
+            return None;
+        }
+        let last = ends.last().map_or(now, |(last, _)| *last);
+        Some(wanted.min(last.duration_since(now)).max(WINDOW_FIRST))
+    }
+
+    fn ends(&self) -> MutexGuard<'_, BTreeSet<(Instant, u64)>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a position among the waiting suspected events, behind those with fewer process deaths
@@ -185,6 +254,12 @@ impl<'a> Ticket<'a> {
     }
 }
 
+impl Drop for Shared<'_> {
+    fn drop(&mut self) {
+        self.isolation.ends().remove(&self.end);
+    }
+}
+
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         let mut tickets = self.isolation.tickets();
@@ -193,89 +268,4 @@ impl Drop for Ticket<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn counters() -> Counters {
-        Counters::new([&"scores".parse().expect("the name must be valid")])
-    }
-
-    fn complete(counters: &Counters) {
-        for route in counters.routes.values() {
-            route.done.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    async fn waits(ticket: &Ticket<'_>, counters: &Counters) -> Duration {
-        let began = Instant::now();
-        ticket.wait_for_turn(counters).await;
-        began.elapsed()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_event_without_a_death_runs_in_isolation_at_once() {
-        let isolation = Isolation::default();
-        let _busy = isolation.shared().await;
-        let waited = waits(&isolation.ticket(0), &counters()).await;
-        assert_eq!(waited, Duration::ZERO);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_only_event_runs_after_a_quiet_time() {
-        let isolation = Isolation::default();
-        let waited = waits(&isolation.ticket(1), &counters()).await;
-        assert_eq!(waited, QUIET);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn after_other_work_an_event_runs_as_soon_as_the_process_is_idle() {
-        let (isolation, counters) = (Isolation::default(), counters());
-        complete(&counters);
-        let waited = waits(&isolation.ticket(1), &counters).await;
-        assert_eq!(waited, IDLE);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_event_waits_for_those_with_fewer_deaths() {
-        let (isolation, counters) = (Isolation::default(), counters());
-        complete(&counters);
-        let worse = isolation.ticket(2);
-        let better = isolation.ticket(1);
-        let second = async {
-            waits(&better, &counters).await;
-            sleep(3 * IDLE).await;
-            complete(&counters);
-            drop(better);
-        };
-        let (waited, ()) = tokio::join!(waits(&worse, &counters), second);
-        assert!(waited > 5 * IDLE - CHECK_EVERY, "{waited:?}");
-        assert!(waited < TURN_MAX, "{waited:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_event_does_not_wait_for_ever_beside_work_that_never_ends() {
-        let (isolation, counters) = (Isolation::default(), counters());
-        complete(&counters);
-        let _busy = isolation.shared().await;
-        let waited = waits(&isolation.ticket(1), &counters).await;
-        assert_eq!(waited, TURN_MAX);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_other_handler_runs_beside_an_isolated_one() {
-        let isolation = Isolation::default();
-        let isolated = isolation.ticket(0).isolate().await;
-        let other = tokio::time::timeout(QUIET, isolation.shared()).await;
-        assert!(
-            other.is_err(),
-            "no other handler may run beside the isolated one"
-        );
-        drop(isolated);
-        let _other = isolation.shared().await;
-        let beside = tokio::time::timeout(QUIET, isolation.ticket(0).isolate()).await;
-        assert!(
-            beside.is_err(),
-            "no isolated run may start beside another handler"
-        );
-    }
-}
+mod tests;

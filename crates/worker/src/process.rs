@@ -19,6 +19,7 @@ use crate::attempt_error::{AttemptError, of_statement};
 use crate::counters::Counted;
 use crate::groups::Groups;
 use crate::intake::{Contents, Intake};
+use crate::isolation::Shared;
 use crate::left::LeftEvents;
 use crate::pause::Stopped;
 use crate::rights::Admission;
@@ -132,11 +133,7 @@ impl<S: Store> Process<'_, S> {
     /// transaction, or in several if some of them fail. An event that keeps the others from their
     /// outcome gets a transaction of its own.
     async fn run_shared(&self, events: &[&Envelope], markers: &[Start]) -> Result<(), Stopped> {
-        let _beside_others = tokio::select! {
-            biased;
-            shared = self.context.inner.isolation.shared() => shared,
-            () = self.context.shutdown.cancelled() => return Err(Stopped),
-        };
+        let _beside_others = self.beside_others(events.len()).await?;
         start_markers::set(self.context, markers).await?;
         // The markers have to be removed after a stop as well, so `?` must not leave this function.
         let run = async {
@@ -153,6 +150,16 @@ impl<S: Store> Process<'_, S> {
         };
         let ended = run.await;
         start_markers::clear(self.context, markers, ended).await
+    }
+
+    /// Waits until this number of events may run while other handlers run in this process.
+    async fn beside_others(&self, events: usize) -> Result<Shared<'_>, Stopped> {
+        let may_take = self.work.may_take(events);
+        tokio::select! {
+            biased;
+            shared = self.context.inner.isolation.shared(may_take) => Ok(shared),
+            () = self.context.shutdown.cancelled() => Err(Stopped),
+        }
     }
 
     /// Runs several events in one transaction, and runs them again after a fault of a dependency.

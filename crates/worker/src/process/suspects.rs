@@ -10,7 +10,7 @@ use super::Process;
 use crate::attempt_error::AttemptError;
 use crate::counters::add;
 use crate::left::LeftEvents;
-use crate::pause::Stopped;
+use crate::pause::{Pause, Stopped};
 use crate::start_markers;
 use crate::suspicion::{Measure, Suspect};
 use crate::work::Work;
@@ -45,21 +45,25 @@ impl<S: Store> Process<'_, S> {
             // If another process has the event in flight, this call waits for that process, while
             // other work of this process continues.
             let would_run = || self.would_run(envelope);
-            if context.until_done(would_run).await? {
-                match suspect.measure {
-                    Measure::Quarantine(detail) if is_confirmed => {
-                        return self.quarantine(&suspect, detail).await;
-                    }
-                    Measure::Quarantine(_) => {
-                        is_confirmed = self.confirm(&mut suspect).await?;
-                        continue;
-                    }
-                    Measure::Isolate if is_logged => {}
-                    Measure::Isolate => {
-                        is_logged = true;
-                        add(&context.counters.suspects, 1);
-                        suspect.log_isolated(context.route);
-                    }
+            if !context.until_done(would_run).await? {
+                if self.settle(envelope, &mut pause).await? {
+                    return Ok(());
+                }
+                continue;
+            }
+            match suspect.measure {
+                Measure::Quarantine(detail) if is_confirmed => {
+                    return self.quarantine(&suspect, detail).await;
+                }
+                Measure::Quarantine(_) => {
+                    is_confirmed = self.confirm(&mut suspect).await?;
+                    continue;
+                }
+                Measure::Isolate if is_logged => {}
+                Measure::Isolate => {
+                    is_logged = true;
+                    add(&context.counters.suspects, 1);
+                    suspect.log_isolated(context.route);
                 }
             }
             let turn =
@@ -92,6 +96,22 @@ impl<S: Store> Process<'_, S> {
                 () = sleep(held) => {}
             }
         }
+    }
+
+    /// Brings a suspected event on which the handler would not run to its outcome. Without a run it
+    /// cannot end the process, so the other work of this process continues. Returns false if the
+    /// event has no outcome yet, for example because the handler would run after all.
+    async fn settle(&self, envelope: &Envelope, pause: &mut Pause<'_>) -> Result<bool, Stopped> {
+        let process = Process {
+            work: self.work.without_run(),
+            ..*self
+        };
+        let beside_others = process.beside_others(1).await?;
+        let run = process.begin();
+        let ran = process.attempt().run(&[envelope], &mut 0).await;
+        drop(beside_others);
+        let result = ran.and_then(LeftEvents::none);
+        process.conclude(&run, envelope, result, pause).await
     }
 
     /// Waits for a while, reads the start counts of a suspected event again, and returns whether

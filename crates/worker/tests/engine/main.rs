@@ -18,6 +18,7 @@ mod effect_targets;
 mod effects;
 mod faults;
 mod isolation;
+mod isolation_windows;
 mod journal;
 mod leaving;
 mod memory_broker;
