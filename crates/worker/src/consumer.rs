@@ -2,10 +2,12 @@
 //! limits how many transactions run at once and how many events are taken per second.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{Fault, Queue, RouteLimits, Store, Subscription};
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,8 +18,14 @@ use crate::pace::{self, Pace};
 use crate::pause::Pause;
 use crate::process::Process;
 use crate::route_context::RouteContext;
-use crate::slot::Slot;
+use crate::running_handlers::RunningHandlers;
+use crate::slot::Slots;
 use crate::work::Work;
+
+/// How long the drain of a route waits for transactions beside the time that their handlers may
+/// take. A transaction that has not ended by then has most likely a handler that blocks its thread,
+/// so that it cannot be stopped at its time limit.
+const DRAIN_MARGIN: Duration = Duration::from_secs(15);
 
 /// The consumer of one route with a handler.
 pub(crate) struct RouteConsumer<S: Store> {
@@ -28,23 +36,27 @@ pub(crate) struct RouteConsumer<S: Store> {
     pub handler: Registered<S>,
     /// The limits that an operator has set.
     pub limits: RouteLimits,
+    /// As many permits for transactions as the config allows. Transactions that did not end when
+    /// the route was drained before have kept theirs.
+    pub permits: Arc<Semaphore>,
     /// Cancelled at the shutdown, and when an operator pauses the route or sets other limits.
     pub shutdown: CancellationToken,
 }
 
 impl<S: Store> RouteConsumer<S> {
     /// Takes messages until the shutdown of the route, and then waits until everything that is in
-    /// flight is settled.
-    pub async fn run(self) {
+    /// flight is settled. Returns the tasks that have not ended although their handlers have taken
+    /// longer than they may. The broker may redeliver their messages.
+    pub async fn run(self) -> TaskTracker {
         let tasks = TaskTracker::new();
         let (inner, shutdown) = (&self.inner, &self.shutdown);
         let route = &inner.config.routes[self.index];
         let Some(counters) = inner.counters.routes.get(&route.name) else {
-            return;
+            return tasks;
         };
         let what = format!("taking messages from route {}", route.name);
         let mut pause = Pause::new(&what, &counters.unsubscribed, &inner.rng, shutdown);
-        let slots = Arc::new(Semaphore::new(route.concurrency_within(self.limits).get()));
+        let slots = Slots::new(&self.permits, route.concurrency_within(self.limits));
         let mut pace = Pace::new(self.limits.rate_per_worker);
         let prefetch = pace::prefetch(self.limits.rate_per_worker, route.prefetch);
         while !shutdown.is_cancelled() {
@@ -63,8 +75,9 @@ impl<S: Store> RouteConsumer<S> {
                         crash_point!("worker.draining");
                         // Transactions that still run settle their messages before the subscription
                         // closes.
-                        tasks.close();
-                        tasks.wait().await;
+                        drain(&tasks, &counters.running).await;
+                        subscription.close().await;
+                        return tasks;
                     }
                     subscription.close().await;
                     ended.err()
@@ -77,8 +90,8 @@ impl<S: Store> RouteConsumer<S> {
                 break;
             }
         }
-        tasks.close();
-        tasks.wait().await;
+        drain(&tasks, &counters.running).await;
+        tasks
     }
 
     /// Takes messages whenever one of the slots for transactions is free and the rate of the route
@@ -87,18 +100,17 @@ impl<S: Store> RouteConsumer<S> {
     async fn take(
         &self,
         subscription: &mut dyn Subscription,
-        slots: &Arc<Semaphore>,
+        slots: &Slots,
         pace: &mut Pace,
         tasks: &TaskTracker,
     ) -> Result<(), Fault> {
         loop {
-            let permit = tokio::select! {
+            let slot = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return Ok(()),
-                permit = Arc::clone(slots).acquire_owned() => permit,
+                slot = slots.acquire() => slot,
             };
-            // An error means that the semaphore is closed, which never happens.
-            let Ok(permit) = permit else { return Ok(()) };
+            let Some(slot) = slot else { return Ok(()) };
             let first = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return Ok(()),
@@ -131,7 +143,7 @@ impl<S: Store> RouteConsumer<S> {
                         handler: &handler,
                         may_run: true,
                     },
-                    slot: &Slot::new(permit),
+                    slot: &slot,
                 };
                 tokio::select! {
                     biased;
@@ -143,6 +155,27 @@ impl<S: Store> RouteConsumer<S> {
                     () = inner.cut.cancelled() => {}
                 }
             });
+        }
+    }
+}
+
+/// Waits until all tasks have ended. Returns earlier if none has ended for as long as the running
+/// handlers may take and [`DRAIN_MARGIN`].
+async fn drain(tasks: &TaskTracker, running: &RunningHandlers) {
+    tasks.close();
+    let (mut since, mut count) = (Instant::now(), tasks.len());
+    loop {
+        // A task may start its handler only now.
+        let may_take = running.longest().saturating_add(DRAIN_MARGIN);
+        let rest = may_take.saturating_sub(since.elapsed());
+        if timeout(rest, tasks.wait()).await.is_ok() {
+            return;
+        }
+        if tasks.len() < count {
+            // The others may have waited for the task that has ended.
+            (since, count) = (Instant::now(), tasks.len());
+        } else if rest.is_zero() {
+            return;
         }
     }
 }

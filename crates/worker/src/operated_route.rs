@@ -1,12 +1,15 @@
 //! Runs one route of a worker in periods. Within a period, the route is consumed with the same
 //! limits. When an operator pauses the route or sets its limits, the period ends, and the route is
-//! drained as at a shutdown.
+//! drained as at a shutdown. Transactions that take longer than they may do not keep the next
+//! period from beginning. Only the end of the worker waits for them.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hookbox_driver::{RouteLimits, Store};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::consumer::RouteConsumer;
 use crate::controls::RouteMode;
@@ -31,11 +34,23 @@ impl<S: Store> OperatedRoute<S> {
     /// attempt is counted. After that, the route is consumed with the new limits, or not at all
     /// until an operator resumes it.
     pub async fn run(self) {
+        let mut left = Vec::new();
+        self.run_periods(&mut left).await;
+        for tasks in left {
+            tasks.close();
+            tasks.wait().await;
+        }
+    }
+
+    /// Consumes the route in one period after another, until the shutdown. Adds to `left` the tasks
+    /// that have not ended when their period was over.
+    async fn run_periods(&self, left: &mut Vec<TaskTracker>) {
         let (inner, shutdown) = (&self.inner, &self.shutdown);
         let route = &inner.config.routes[self.index];
         let Some(counters) = inner.counters.routes.get(&route.name) else {
             return;
         };
+        let permits = Arc::new(Semaphore::new(route.concurrency.get()));
         let mut is_paused = false;
         loop {
             let mode = tokio::select! {
@@ -55,19 +70,29 @@ impl<S: Store> OperatedRoute<S> {
                 }
             };
             let stop = shutdown.child_token();
-            let consuming = self.consume(limits, stop.clone());
+            let consuming = self.consume(limits, &permits, stop.clone());
             tokio::pin!(consuming);
-            tokio::select! {
+            let ended = tokio::select! {
                 biased;
-                () = &mut consuming => return,
-                () = inner.controls.other_mode(&route.name, &mode) => {}
-            }
-            stop.cancel();
-            consuming.await;
-            if self.clear_start_markers().await.is_err() {
+                tasks = &mut consuming => Some(tasks),
+                () = inner.controls.other_mode(&route.name, &mode) => None,
+            };
+            if let Some(tasks) = ended {
+                left.push(tasks);
                 return;
             }
-            // All work on the route has ended, so the route no longer waits for a dependency.
+            stop.cancel();
+            left.push(consuming.await);
+            left.retain(|tasks| !tasks.is_empty());
+            if left.is_empty() {
+                if self.clear_start_markers().await.is_err() {
+                    return;
+                }
+            } else {
+                log_left(route, left.iter().map(TaskTracker::len).sum());
+            }
+            // All work on the route that may still change has ended, so the route no longer waits
+            // for a dependency.
             for waits in [
                 &counters.paused,
                 &counters.unsubscribed,
@@ -97,7 +122,13 @@ impl<S: Store> OperatedRoute<S> {
     }
 
     /// Consumes the queue of the route within these limits until `stop`, and then drains it.
-    async fn consume(&self, limits: RouteLimits, stop: CancellationToken) {
+    /// Returns the tasks that have not ended.
+    async fn consume(
+        &self,
+        limits: RouteLimits,
+        permits: &Arc<Semaphore>,
+        stop: CancellationToken,
+    ) -> TaskTracker {
         let (inner, index) = (Arc::clone(&self.inner), self.index);
         match &self.inner.config.routes[index].work {
             RouteWork::Handler(handler) => {
@@ -106,17 +137,31 @@ impl<S: Store> OperatedRoute<S> {
                     index,
                     handler: Registered::clone(handler),
                     limits,
+                    permits: Arc::clone(permits),
                     shutdown: stop,
                 };
-                consumer.run().await;
+                consumer.run().await
             }
             RouteWork::Effect(effect) => {
                 let effect = RegisteredEffect::clone(effect);
                 let consumer = EffectConsumer::new(inner, index, effect, limits, stop);
                 consumer.run().await;
+                TaskTracker::new()
             }
         }
     }
+}
+
+/// Logs that transactions of a route have not ended although it was drained.
+fn log_left<S: Store>(route: &Route<S>, transactions: usize) {
+    let route = &route.name;
+    tracing::error!(
+        route = %route,
+        transactions,
+        "{transactions} transactions of route {route} have taken longer than their handlers may, \
+         and cannot be stopped; the route continues without them, and their messages may be \
+         redelivered; restart the worker to end them"
+    );
 }
 
 /// Logs that a route is paused by an operator, or resumed, or limited.

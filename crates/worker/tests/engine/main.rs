@@ -32,4 +32,5 @@ mod schedule;
 mod script;
 mod shared_topics;
 mod standstill;
+mod stuck_handlers;
 mod world;
