@@ -105,7 +105,13 @@ impl Sqlite {
             shared.tasks.wait().await;
         }
         shared.writer.close().await;
-        opened_file::empty_before_close(shared).await;
+        if shared.options.exclusive && shared.file.has_its_log() {
+            // If the file was displaced, its write-ahead log is still at the path, and SQLite would
+            // apply this log to the file that is put there next. So a checkpoint writes the log
+            // into the displaced file and empties it. This is done only when no other process can
+            // be using the log.
+            shared.readers.empty_log().await;
+        }
         shared.file.let_go();
         shared.readers.close().await;
     }

@@ -17,7 +17,6 @@
 //! what was confirmed since.
 
 mod displaced;
-mod log;
 mod watch;
 
 use std::fs::{self, Metadata};
@@ -32,7 +31,6 @@ use hookbox_driver::OpenError;
 use crate::file::paths::beside;
 use crate::refused::{by_system, refused};
 pub(crate) use displaced::{Displaced, How};
-pub(crate) use log::empty_before_close;
 pub(crate) use watch::watch;
 
 /// The numbers by which a file system identifies a file.
@@ -169,13 +167,6 @@ impl OpenedFile {
                 How::Replaced => file.is_some_and(|file| file.path == displaced.path()),
                 How::Overwritten | How::Unknown(_) => false,
             })
-    }
-
-    /// Returns the paths of the write-ahead log and of the shared memory, for messages.
-    fn log_files(&self) -> String {
-        let paths = self.parts.iter().skip(1);
-        let paths: Vec<String> = paths.map(|part| part.path.display().to_string()).collect();
-        paths.join(" and ")
     }
 
     /// Compares the random mark of the file at the path with the recorded mark. If none was

@@ -4,7 +4,6 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hookbox_driver::{Fault, FaultKind};
@@ -24,13 +23,9 @@ use crate::file::opened_file::OpenedFile;
 /// within this time, the file cannot be reached.
 const ACQUIRE_WAIT: Duration = Duration::from_secs(3);
 
-/// The time limit for one checkpoint that empties the write-ahead log after the file was displaced.
+/// The time limit for the checkpoint that empties the write-ahead log after the file was displaced.
+/// Nothing depends on the success of this checkpoint.
 const EMPTY_LOG_MAX: Duration = Duration::from_secs(2);
-
-/// The statement that sets how long such a checkpoint waits for transactions that are open. It is
-/// short, because the checkpoint is repeated. The connection is used for nothing else then but for
-/// reading queues, which waits for no lock.
-const EMPTY_LOG_WAIT: &str = "pragma busy_timeout = 250";
 
 const DOING: &str = "open the SQLite file for reading";
 
@@ -42,7 +37,6 @@ pub(crate) struct Readers {
     pinned: Arc<Mutex<Option<SqliteConnection>>>,
     /// Whether the caller keeps every other process from using the file.
     exclusive: bool,
-    is_log_empty: AtomicBool,
 }
 
 /// A connection that one caller uses for reading. When this value is dropped, a statement that
@@ -84,17 +78,14 @@ impl Readers {
             file,
             pinned: Arc::new(Mutex::new(Some(pinned))),
             exclusive: options.exclusive,
-            is_log_empty: AtomicBool::new(false),
         }
     }
 
     /// Returns a connection from the pool for one or more reads.
     pub(crate) async fn take(&self) -> Result<Reader<Pooled>, Fault> {
-        // The pool opens new connections by the path. The file is checked before, because a
-        // connection to another file at the path would apply the write-ahead log to that file when
-        // it is closed. It is checked again, because it may have been displaced meanwhile.
-        self.file.check().map_err(|gone| gone.fault(DOING))?;
         let acquired = self.pool.acquire().await;
+        // The file is checked after the connection was acquired, because the pool opens new
+        // connections by the path, which may lead to another file by then.
         self.file.check().map_err(|gone| gone.fault(DOING))?;
         let connection = acquired.map_err(fault(DOING))?;
         Reader::of(connection).await.map_err(fault(DOING))
@@ -126,52 +117,28 @@ impl Readers {
     }
 
     /// Writes the pages that are only in the write-ahead log into the file that was opened, and
-    /// truncates the log. Returns whether that is done. It cannot be done while a reader has an old
-    /// snapshot, or while a transaction is open that may still write to the log. After the readers
-    /// were closed, nothing is left to do.
-    pub(crate) async fn empty_log(&self) -> bool {
-        let emptied = async {
-            let mut slot = self.pinned.lock().await;
-            let Some(connection) = slot.as_mut() else {
-                return Ok(true);
-            };
-            let _leash = Leash::of(connection).await?;
-            sqlx::raw_sql(EMPTY_LOG_WAIT)
-                .execute(&mut *connection)
-                .await?;
-            // SQLite reports in the first column of the result, and not by an error, that it could
-            // not truncate the log.
-            let is_busy: i64 = sqlx::query_scalar("pragma wal_checkpoint(truncate)")
-                .fetch_one(connection)
-                .await?;
-            Ok::<bool, sqlx::Error>(is_busy == 0)
+    /// truncates the log.
+    pub(crate) async fn empty_log(&self) {
+        let mut slot = self.pinned.lock().await;
+        let Some(connection) = slot.as_mut() else {
+            return;
         };
-        let is_empty = match timeout(EMPTY_LOG_MAX, emptied).await {
-            Ok(Ok(is_empty)) => is_empty,
+        let emptied = sqlx::raw_sql("pragma wal_checkpoint(truncate)").execute(connection);
+        match timeout(EMPTY_LOG_MAX, emptied).await {
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 tracing::debug!(
                     %error,
                     "the write-ahead log of the displaced SQLite file could not be truncated"
                 );
-                false
             }
             Err(late) => {
                 tracing::debug!(
                     %late,
                     "the write-ahead log of the displaced SQLite file could not be truncated"
                 );
-                false
             }
-        };
-        if is_empty {
-            self.is_log_empty.store(true, Ordering::Release);
         }
-        is_empty
-    }
-
-    /// Returns whether [`Readers::empty_log`] has emptied the log.
-    pub(crate) fn is_log_empty(&self) -> bool {
-        self.is_log_empty.load(Ordering::Acquire)
     }
 
     pub(crate) async fn close(&self) {

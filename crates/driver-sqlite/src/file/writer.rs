@@ -176,23 +176,14 @@ impl Writer {
             }
         }
         let commits = leashed.commits();
-        let unit = Unit {
+        Ok(Unit {
             leashed,
             turn,
             idle: Arc::clone(&self.idle),
             commits,
             used: false,
             confirms_in,
-        };
-        // The file is checked again with the write lock held. So if it was displaced before, and
-        // its write-ahead log was emptied while this call waited for the lock, nothing is written
-        // to the log any more.
-        let checked = unit.confirms_in.as_ref().map(|file| file.check());
-        if let Some(Err(displaced)) = checked {
-            unit.rollback().await;
-            return Err(displaced.fault(doing));
-        }
-        Ok(unit)
+        })
     }
 
     /// Waits until the writing connection may be used.
@@ -218,11 +209,9 @@ impl Writer {
     }
 
     async fn connect(&self) -> sqlx::Result<Leashed> {
-        // A connection to another file at the path would apply the write-ahead log to that file
-        // when it is closed. The check is repeated, because the file may have been displaced while
-        // the connection was opened.
-        self.file.check()?;
         let connected = self.options.connect().await;
+        // The check comes after connecting, because the path may lead to another file by now, and
+        // then the connection has opened that file.
         self.file.check()?;
         let mut connection = connected?;
         sqlx::raw_sql(ASK_AGAIN).execute(&mut connection).await?;

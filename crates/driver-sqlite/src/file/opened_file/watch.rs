@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::ConnectOptions;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Displaced, log};
+use super::Displaced;
 use crate::diagnose::{Unusable, unusable};
 use crate::file::connect;
 use crate::file::shared::Shared;
@@ -41,7 +41,13 @@ pub(crate) async fn watch(shared: &Shared) {
             };
         }
         if checked.is_err() && shared.file.is_displaced() {
-            return log::empty_until_closed(shared, ticks).await;
+            if shared.file.has_its_log() {
+                // Afterwards all committed data is in the file that was opened, wherever that file
+                // is now. The write-ahead log is empty, so SQLite cannot apply it to the other file
+                // that is now at the path.
+                shared.readers.empty_log().await;
+            }
+            return;
         }
     }
 }
