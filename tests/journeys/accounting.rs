@@ -23,12 +23,7 @@ async fn what_is_taken_from_the_broker_by_hand_is_named_on_sqlite() {
 
 async fn lose(pair: Pair) {
     let deployment = Deployment::new(pair).await;
-    // A message that is not acknowledged counts as in flight for as long as a handler may run on 64
-    // events, and 15 s. The time limit of handlers is short here, so that the test does not wait
-    // long.
-    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
-    let limit = "worker.handler_time_limit = \"250 ms\"\n";
-    deployment.write("hookbox.toml", &format!("{limit}{config}"));
+    deployment.shorten_time_limit();
     let ingest = deployment.start_ingest();
     generate(&deployment, "300", "1");
     let worker = deployment.start(&["worker"]);

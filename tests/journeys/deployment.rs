@@ -134,6 +134,15 @@ impl Deployment {
         std::fs::write(self.folder.join(name), text).unwrap();
     }
 
+    /// Gives handlers a short time limit. `reconcile --wait` takes a message for in flight for as
+    /// long as a handler may run on 64 events, and 15 s. So a test that waits until receipts are
+    /// missing waits for half a minute, and not for minutes.
+    pub fn shorten_time_limit(&self) {
+        let config = std::fs::read_to_string(self.folder.join("hookbox.toml")).unwrap();
+        let limit = "worker.handler_time_limit = \"250 ms\"\n";
+        self.write("hookbox.toml", &format!("{limit}{config}"));
+    }
+
     /// Builds a command that is not started yet.
     pub fn command(&self, arguments: &[&str]) -> Command {
         self.command_of(&binary::built().unwrap(), arguments)

@@ -36,6 +36,7 @@ async fn what_a_full_queue_rejects_drops_or_takes_with_it_is_reported() {
     let rabbitmq = RabbitmqServer::start().unwrap();
     let postgres = PostgresServer::start().unwrap();
     let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
+    deployment.shorten_time_limit();
     let ingest = deployment.start_ingest();
 
     lay(&rabbitmq, BOUND_REFUSING);

@@ -236,9 +236,9 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     let rabbitmq = RabbitmqServer::start().unwrap();
     let postgres = PostgresServer::start().unwrap();
     let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
+    deployment.shorten_time_limit();
     let ingest = deployment.start_ingest();
-    // This worker handles only route `applications`. It records the accept reports too, and leaves
-    // the score events in their queue.
+    // This worker records accept reports, too, and leaves the score events in their queue.
     let collector = deployment.start(&["worker", "--route", "applications"]);
     for _ in 0..LOST {
         deployment.run(&["send"]);

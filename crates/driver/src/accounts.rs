@@ -58,9 +58,9 @@ pub const fn receipts_gone(reported: u64, settled: u64, open: u64, written_off: 
 /// The name of a write-off in the audit.
 pub const WRITE_OFF_ACTION: &str = "reconcile.write_off";
 
-/// How many of the sequence numbers after that of a receipt are searched for one that has passed it.
-/// The limit keeps the search short where no later receipt of the process is on the same route. The
-/// ids of receipts would not do: they have the times at which requests began, by the clocks of
+/// How many of the sequence numbers after that of a receipt are searched for one that has passed
+/// it. The limit keeps the search short where no later receipt of the process is on the same route.
+/// The ids of receipts would not do: they have the times at which requests began, by the clocks of
 /// different machines, and a slow request is published after many that began later.
 pub const PASSED_WITHIN: i64 = 1_000;
 
@@ -78,10 +78,10 @@ pub struct OpenReceipt {
     pub number: u64,
     /// The seconds since the receipt's accept report was stored.
     pub seconds: u64,
-    /// Whether a later receipt has passed this one: a receipt that the same ingest process published
-    /// later (one of the next [`PASSED_WITHIN`] sequence numbers) has had its outcome on this route
-    /// for longer than the overdue limit. Always false while an operator has paused the route, and
-    /// for the length of the overdue limit after the pause.
+    /// Whether a later receipt has passed this one: a receipt that the same ingest process
+    /// published later (one of the next [`PASSED_WITHIN`] sequence numbers) has had its outcome on
+    /// this route for longer than the overdue limit. Always false while an operator has paused the
+    /// route, and for the length of the overdue limit after the pause.
     pub passed: bool,
 }
 

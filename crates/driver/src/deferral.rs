@@ -254,8 +254,8 @@ mod tests {
         assert_eq!(wait(Some(100), Some(100)), None);
     }
 
-    #[test]
-    fn a_deferral_keeps_its_start_while_its_cause_may_last() {
+    /// Returns, for each reason before, which reason is stored after each of [`DeferReason::ALL`].
+    fn kept() -> [(DeferReason, [Option<DeferReason>; DeferReason::ALL.len()]); 7] {
         use DeferReason::{
             ForeignLock, Leased, MissingRight, RateLimit, TargetBusy, TargetClosed, TargetFault,
         };
@@ -268,7 +268,7 @@ mod tests {
         };
         // The places are those of the reasons in `ALL`.
         let (lock, right, leased, fault, busy, closed, rate) = (0, 1, 2, 3, 4, 5, 6);
-        for (before, reasons) in [
+        [
             (
                 ForeignLock,
                 of(&[
@@ -319,7 +319,12 @@ mod tests {
                 RateLimit,
                 of(&[(leased, Leased), (closed, TargetClosed), (rate, RateLimit)]),
             ),
-        ] {
+        ]
+    }
+
+    #[test]
+    fn a_deferral_keeps_its_start_while_its_cause_may_last() {
+        for (before, reasons) in kept() {
             for (reason, kept) in DeferReason::ALL.into_iter().zip(reasons) {
                 let case = format!("{reason:?} after {before:?}");
                 assert_eq!(reason.continuing(before), kept, "{case}");

@@ -80,3 +80,12 @@ pub enum Then {
         reason: DeadReason,
     },
 }
+
+/// The result of recording a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// The failure is recorded.
+    Recorded,
+    /// Nothing was changed: the failure was recorded before, or the event's state has changed.
+    Superseded,
+}

@@ -64,9 +64,9 @@ pub trait Ledger: Send + Sync + 'static {
     async fn event_of(&self, receipt: &ReceiptId) -> Result<Option<EventId>, Fault>;
 
     /// Returns what [`Ledger::replay`] would do with the next `limit` events that match the filter
-    /// after the position `after`, in the order of their positions. Changes nothing. To replay these
-    /// events and no others, whatever is stored or done meanwhile, set the numbers of the filter
-    /// ([`ReplayFilter::numbers`]) to those that are returned.
+    /// after the position `after`, in the order of their positions. Changes nothing. To replay
+    /// these events and no others, whatever is stored or done meanwhile, set the numbers of the
+    /// filter ([`ReplayFilter::numbers`]) to those that are returned.
     async fn replayable(
         &self,
         filter: &ReplayFilter,

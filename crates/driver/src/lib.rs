@@ -244,7 +244,7 @@ pub use event_replay::{
     BodyCheck, LeftAlone, ReplayCandidate, ReplayCounts, ReplayFilter, ReplayPage, ReplayPosition,
     Replayable,
 };
-pub use failure::{Failure, FailureClass, Then};
+pub use failure::{Failure, FailureClass, Recorded, Then};
 pub use fault::{Fault, FaultKind, UserStatement, describe};
 pub use foreign_schema::{
     AppliedMigration, ForeignSchema, KnownMigration, foreign_schema, replaced,
@@ -268,7 +268,7 @@ pub use route_control::{
 };
 pub use starts::{CountedStart, Start, StartCounts, StartKind};
 pub use storable::{STORABLE_MAX, storable};
-pub use store::{Claimed, CommitError, Outcome, ReceiptOutcome, Recorded, Store, StoredEvent};
+pub use store::{Claimed, CommitError, Outcome, ReceiptOutcome, Store, StoredEvent};
 pub use stored_outcome::StoredOutcome;
 pub use target::{
     BreakerState, FAULTS_TO_OPEN, InvalidTargetName, NoPermit, Rate, TargetAnswer, TargetError,

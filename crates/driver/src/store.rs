@@ -10,8 +10,9 @@ use hookbox_event::{
 
 use crate::{
     CallEnd, CallRecorded, CountedStart, DeadReason, Deferral, Deferred, Failure, Fault, FaultKind,
-    LeaseTerms, LeaseWish, Leased, NextWitness, NoPermit, Republish, Requeued, RouteControls,
-    Start, StartCounts, StartKind, TargetName, UndecodableMessage, VersionStanding, VersionedEvent,
+    LeaseTerms, LeaseWish, Leased, NextWitness, NoPermit, Recorded, Republish, Requeued,
+    RouteControls, Start, StartCounts, StartKind, TargetName, UndecodableMessage, VersionStanding,
+    VersionedEvent,
 };
 
 /// A store. For each route, it records what was done with each event, in the same transaction as
@@ -392,13 +393,4 @@ pub enum CommitError {
     /// message is redelivered, and its claim then shows whether the transaction was committed.
     #[error(transparent)]
     Fault(#[from] Fault),
-}
-
-/// The result of recording a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recorded {
-    /// The failure is recorded.
-    Recorded,
-    /// Nothing was changed: the failure was recorded before, or the event's state has changed.
-    Superseded,
 }

@@ -216,8 +216,8 @@ fn headers(settings: &Settings) -> Result<Vec<(String, HeaderValue)>, InvalidPub
 /// Converts the error of a publish into the error by which the engine decides what follows.
 fn converted(error: ExchangeError) -> CallError {
     match error {
-        // A queue may be bound for this routing key later, or the right to use it may be granted, so
-        // another attempt may succeed.
+        // A queue may be bound for this routing key later, or the right to use it may be granted,
+        // so another attempt may succeed.
         ExchangeError::Unroutable | ExchangeError::RefusedKey(_) => CallError::transient(error),
         // This counts as an attempt. Otherwise, if the message itself makes the broker close the
         // connection, it would be published again for ever.

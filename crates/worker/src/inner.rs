@@ -34,9 +34,9 @@ pub(crate) struct Inner<S: Store> {
     /// The id of this process. It differs from that of every other process that ever set a start
     /// marker, which is a row that counts the start of a handler.
     pub id: InstanceId,
-    /// How often any part of this worker has found the store unavailable. One event, or this process
-    /// itself, cannot raise it while the store is available: time limits that pass while it rises
-    /// cost no attempt, on any route.
+    /// How often any part of this worker has found the store unavailable. One event, or this
+    /// process itself, cannot raise it while the store is available: time limits that pass while it
+    /// rises cost no attempt, on any route.
     pub store_faults: AtomicU64,
     /// Notices that this process was stopped for a while.
     pub pulse: Pulse,

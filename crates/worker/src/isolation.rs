@@ -124,9 +124,9 @@ impl Isolation {
 
     /// Waits until it is the turn of a suspected event, and until nothing else runs in this
     /// process. `deaths` is the number of processes that died during the event's isolated runs.
-    /// Returns `None` if running handlers did not end in a window in which no other work could start
-    /// (one of them may be blocked for hours), and the time in which other work could start again
-    /// is over.
+    /// Returns `None` if running handlers did not end in a window in which no other work could
+    /// start (one of them may be blocked for hours), and the time in which other work could start
+    /// again is over.
     pub async fn isolate(
         &self,
         deaths: u32,

@@ -232,8 +232,9 @@ impl<S: Store> Process<'_, S> {
     }
 
     /// Runs each event in its own transaction until it has its outcome. An event that has to run
-    /// again waits until the others have run. Once the worker drains, no further event starts. While
-    /// the route is paused for a missing right, events that are not tried in time are deferred.
+    /// again waits until the others have run. Once the worker drains, no further event starts.
+    /// While the route is paused for a missing right, events that are not tried in time are
+    /// deferred.
     async fn run_single(&self, events: &[&Envelope]) -> Result<(), Stopped> {
         let tried_until = Instant::now() + TRIED_WITHIN;
         let mut waiting = Vec::with_capacity(events.len());

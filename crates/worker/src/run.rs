@@ -40,8 +40,8 @@ pub(crate) struct Run<'a, S: Store> {
 }
 
 impl<'a, S: Store> Run<'a, S> {
-    /// Begins a run. Notes how often the store was found unavailable so far: if the number is higher
-    /// at the end of the run, the store was unavailable meanwhile.
+    /// Begins a run. Notes how often the store was found unavailable so far: if the number is
+    /// higher at the end of the run, the store was unavailable meanwhile.
     pub fn begin(context: &'a RouteContext<'a, S>, work: Work<'a, S>) -> Self {
         Self {
             context,

@@ -23,11 +23,11 @@ pub(crate) const CONTINUES_UNTIL: Duration = Duration::from_secs(5);
 /// RabbitMQ redelivers their message after that time, so nothing would ever be committed.
 pub(crate) const STARTS_UNTIL: Duration = BATCH_TIME_LIMIT_MAX;
 
-/// How long the events of a message may wait in memory until each of them is leased for its external
-/// call. Then the message is released, and the events that are not leased are processed when it is
-/// redelivered. RabbitMQ redelivers a message that is not settled within 30 minutes. This limit is
-/// a fraction of that, because waiting messages also use up the prefetch, so that other messages
-/// are not delivered.
+/// How long the events of a message may wait in memory until each of them is leased for its
+/// external call. Then the message is released, and the events that are not leased are processed
+/// when it is redelivered. RabbitMQ redelivers a message that is not settled within 30 minutes.
+/// This limit is a fraction of that, because waiting messages also use up the prefetch, so that
+/// other messages are not delivered.
 pub(crate) const WAITS_FOR_LEASES: Duration = Duration::from_secs(5 * 60);
 
 /// The longest time limit of one external call. When a process dies, about this time may pass until

@@ -12,8 +12,9 @@ use crate::server::query_error::QueryError;
 use crate::server::refusal::Refusal;
 use crate::server::time_limit::within;
 
-/// Returns a fault when a new connection leads to a server that the database was moved to. A process
-/// that ran before the move would otherwise write rows there, after its connections were replaced.
+/// Returns a fault when a new connection leads to a server that the database was moved to. A
+/// process that ran before the move would otherwise write rows there, after its connections were
+/// replaced.
 ///
 /// An error of the server is not returned. If it lasts, the statements of the transaction meet it,
 /// and their callers know what it means.

@@ -34,8 +34,8 @@ impl ExchangeChannel {
         self.connection.status().blocked()
     }
 
-    /// Returns the error of a message whose confirm has not arrived, where the broker has not closed
-    /// the channel.
+    /// Returns the error of a message whose confirm has not arrived, where the broker has not
+    /// closed the channel.
     pub fn error_without_confirm(&self) -> ExchangeError {
         if self.is_blocked() {
             ExchangeError::Blocked

@@ -27,8 +27,8 @@ pub enum ExchangeError {
     /// not say which, and no other message of the same publish round shows that the account may
     /// publish to the exchange.
     #[error(
-        "the account has no right to write to the exchange {0:?}, or to use this routing key; grant \
-         it with `rabbitmqctl set_permissions`, whose second pattern is for writing, or with \
+        "the account has no right to write to the exchange {0:?}, or to use this routing key; \
+         grant it with `rabbitmqctl set_permissions`, whose second pattern is for writing, or with \
          `rabbitmqctl set_topic_permissions`"
     )]
     NoRight(String),

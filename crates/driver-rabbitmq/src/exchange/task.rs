@@ -115,8 +115,9 @@ impl Task {
     }
 
     /// Publishes each of these messages once more, in a publish round of its own, after the broker
-    /// has closed the channel because of one of them. The message that was the cause is then refused
-    /// alone. A message that the broker had already stored is stored twice, with the same id.
+    /// has closed the channel because of one of them. The message that was the cause is then
+    /// refused alone. A message that the broker had already stored is stored twice, with the same
+    /// id.
     async fn publish_again(
         &self,
         current: ExchangeChannel,

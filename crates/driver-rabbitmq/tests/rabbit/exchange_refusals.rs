@@ -58,8 +58,8 @@ async fn a_missing_right_to_write_is_named_until_it_is_granted(server: &Rabbitmq
     world.finish().await;
 }
 
-/// Publishes [`GOOD`] good messages and a bad one at the same time, and returns the error of the bad
-/// one. Each good message must be confirmed. The task of the publisher takes some of the first
+/// Publishes [`GOOD`] good messages and a bad one at the same time, and returns the error of the
+/// bad one. Each good message must be confirmed. The task of the publisher takes some of the first
 /// messages into its first publish round, and all others into the second, because it connects
 /// meanwhile. So in each case, the bad message has neighbours.
 async fn publish_with(

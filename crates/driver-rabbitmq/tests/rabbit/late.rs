@@ -1,5 +1,5 @@
 //! Tests of what the driver has given up because the broker answered late. The broker must keep no
-//! consumer whose messages nothing reads (H23), and no lock that nobody releases.
+//! consumer whose messages nothing reads (H23), and no lock that is never released.
 
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ async fn a_renewal_that_is_cancelled_takes_no_messages() {
 /// gives up after the broker has declared the queue of the lock, and before the process consumes
 /// from it. With the second, it gives up while it begins to consume.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_of_witnesses_that_gives_up_locks_out_nobody() {
+async fn a_reader_of_witnesses_that_gives_up_locks_out_no_other() {
     let world = World::new().await;
     let proxy = Proxy::before(&url()).unwrap();
     let mut options = world.options();

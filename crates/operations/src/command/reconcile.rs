@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{Broker, Fault, Ledger, RouteControls};
+use hookbox_driver::{Broker, Fault, Imbalance, Ledger, RouteControls};
 use tokio::time::{Instant, sleep};
 
 use super::queues::both_sides;
@@ -139,9 +139,6 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
         Some(it) => (Some((it.accounts, it.unvouched)), it.silent),
         None => (None, Vec::new()),
     };
-    let rates = controls.rows().iter();
-    let rates = rates.filter_map(|row| row.limits.rate_per_worker);
-    let waits_for_rate = rates.map(|rate| rate.time_for(EVENTS_OF_MESSAGE)).max();
     let mut report = ReconcileReport {
         verdict: Verdict::Unknown,
         waited: false,
@@ -153,7 +150,7 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
         unknown: Vec::new(),
         silent,
         storage: Storage::Apart,
-        waits_for_rate: waits_for_rate.unwrap_or_default(),
+        waits_for_rate: waits_for_rate(&controls),
         dead_letters,
         missing_after_seconds: None,
         accept_reports: accounts.map(|(accounts, unvouched)| AcceptReportsLine {
@@ -164,18 +161,27 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
             unvouched,
         }),
         not_configured: Vec::new(),
-        imbalances: imbalances
-            .into_iter()
-            .map(|imbalance| ImbalanceLine {
-                route: imbalance.route.to_string(),
-                event: imbalance.event.map(|event| event.to_string()),
-                what: imbalance.what,
-            })
-            .collect(),
+        imbalances: imbalances.into_iter().map(imbalance_line).collect(),
         problems: found,
     };
     report.conclude();
     report
+}
+
+fn imbalance_line(imbalance: Imbalance) -> ImbalanceLine {
+    ImbalanceLine {
+        route: imbalance.route.to_string(),
+        event: imbalance.event.map(|event| event.to_string()),
+        what: imbalance.what,
+    }
+}
+
+/// Returns how long a message may wait for the rates that operators have set.
+fn waits_for_rate(controls: &RouteControls) -> Duration {
+    let rates = controls.rows().iter();
+    let rates = rates.filter_map(|row| row.limits.rate_per_worker);
+    let waits = rates.map(|rate| rate.time_for(EVENTS_OF_MESSAGE));
+    waits.max().unwrap_or_default()
 }
 
 impl ReconcileReport {

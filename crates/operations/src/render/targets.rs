@@ -72,7 +72,8 @@ mod tests {
     fn only_deferrals_by_a_target_have_a_hint() {
         let none = [None, Some("leased"), Some("foreign_lock")];
         assert_eq!(hint(none.into_iter()), "");
-        let expect = "target_fault, target_busy and target_closed: see `hookbox targets list` for the reason\n";
+        let expect = "target_fault, target_busy and target_closed: see `hookbox targets list` \
+                      for the reason\n";
         for reason in ["target_fault", "target_busy", "target_closed"] {
             assert_eq!(hint([None, Some(reason)].into_iter()), expect);
         }

@@ -184,8 +184,8 @@ async fn what_may_be_in_flight_is_not_missing() {
     assert!(!names(&report(slow(), queues(0, Some(1)), Some(60)).await));
 }
 
-/// At the rate that an operator has set, the next message may be in flight for as long as the events
-/// of the one before need.
+/// At the rate that an operator has set, the next message may be in flight for as long as the
+/// events of the one before need.
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_the_rate_of_its_route_is_not_missing() {
     let limited = |seconds| {

@@ -105,8 +105,8 @@ async fn another_failure_ends_an_expired_deferral() {
     assert_eq!(failures(&world).len(), 2);
 }
 
-/// At a low rate an event may wait for hours until the first call is made for it. That time does not
-/// count, because the target was not called.
+/// At a low rate an event may wait for hours until the first call is made for it. That time does
+/// not count, because the target was not called.
 #[tokio::test(start_paused = true)]
 async fn the_wait_for_the_first_call_does_not_count() {
     let mut world = with_effect(4);

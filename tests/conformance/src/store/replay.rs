@@ -250,9 +250,9 @@ pub async fn a_replay_takes_what_its_filter_selects<H: StoreHarness>(world: &H) 
     Store::close(&*store).await;
 }
 
-/// Checks that a replay with the numbers that its plan has returned takes these events, page by page,
-/// and no others. An event that is stored after the plan is left alone, even if it arrived before
-/// all events of the plan.
+/// Checks that a replay with the numbers that its plan has returned takes these events, page by
+/// page, and no others. An event that is stored after the plan is left alone, even if it arrived
+/// before all events of the plan.
 pub async fn a_replay_takes_the_events_of_its_plan<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let at = |seconds, event| {

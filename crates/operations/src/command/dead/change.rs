@@ -218,8 +218,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Changes the dead letters that the operator was shown, in the order of their ids, each at most
-    /// once, and no others: more of them may match the filter meanwhile, such as one that was
+    /// Changes the dead letters that the operator was shown, in the order of their ids, each at
+    /// most once, and no others: more of them may match the filter meanwhile, such as one that was
     /// replayed earlier and dies again.
     async fn change(&mut self, filter: &DeadFilter, shown: &[i64]) -> Result<(), Fault> {
         let pace = Pace::new(self.request.rate);
