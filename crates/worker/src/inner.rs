@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::try_join;
 use hookbox_driver::{Broker, Clock, Fault, FaultKind, Rng, Store};
 use hookbox_event::InstanceId;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
@@ -114,7 +114,8 @@ impl<S: Store> Inner<S> {
 
     /// Returns whether the store answers a query within [`PING_MAX`].
     pub async fn is_store_available(&self) -> bool {
-        let asked = Instant::now();
-        self.store.ping().await.is_ok() && asked.elapsed() <= PING_MAX
+        timeout(PING_MAX, self.store.ping())
+            .await
+            .is_ok_and(|answer| answer.is_ok())
     }
 }

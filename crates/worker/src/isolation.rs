@@ -122,6 +122,11 @@ impl Isolation {
         }
     }
 
+    /// Returns whether no ordinary attempt may start at the moment.
+    pub fn is_closed(&self) -> bool {
+        self.lock.try_read().is_err()
+    }
+
     /// Waits until it is the turn of a suspected event, and until nothing else runs in this
     /// process. `deaths` is the number of processes that died during the event's isolated runs.
     /// Returns `None` if running handlers did not end in a window in which no other work could

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::consumer::RouteConsumer;
 use crate::controls::RouteMode;
+use crate::counters::RouteCounters;
 use crate::effects::consumer::EffectConsumer;
 use crate::inner::Inner;
 use crate::pause::Stopped;
@@ -89,7 +90,8 @@ impl<S: Store> OperatedRoute<S> {
                     return;
                 }
             } else {
-                log_left(route, left.iter().map(TaskTracker::len).sum());
+                let transactions = left.iter().map(TaskTracker::len).sum();
+                log_left(route, counters, transactions);
             }
             // All work on the route that may still change has ended, so the route no longer waits
             // for a dependency.
@@ -153,8 +155,18 @@ impl<S: Store> OperatedRoute<S> {
 }
 
 /// Logs that transactions of a route have not ended although it was drained.
-fn log_left<S: Store>(route: &Route<S>, transactions: usize) {
+fn log_left<S: Store>(route: &Route<S>, counters: &RouteCounters, transactions: usize) {
     let route = &route.name;
+    if counters.running.count() == 0 {
+        // No handler runs, so the store has not answered. They end when it answers or is given up.
+        tracing::warn!(
+            route = %route,
+            transactions,
+            "{transactions} transactions of route {route} wait for the store; the route continues \
+             without them, and their messages may be redelivered"
+        );
+        return;
+    }
     tracing::error!(
         route = %route,
         transactions,

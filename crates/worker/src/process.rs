@@ -154,7 +154,11 @@ impl<S: Store> Process<'_, S> {
 
     /// Waits until this number of events may run while other handlers run in this process.
     async fn beside_others(&self, events: usize) -> Result<Shared<'_>, Stopped> {
-        let may_take = self.work.may_take(events);
+        let mut may_take = self.work.may_take(events);
+        if self.context.counters.rights.missing().is_some() {
+            // The events wait for their turn as probes, each for at most as long again.
+            may_take = may_take.saturating_add(TRIED_WITHIN * 2);
+        }
         tokio::select! {
             biased;
             shared = self.context.inner.isolation.shared(may_take) => Ok(shared),

@@ -62,24 +62,34 @@ impl<S: Store> Watch<S> {
             self.inner.pulse.beat(Instant::now());
             for (route, seen) in routes.iter().zip(&mut seen) {
                 if let Some(counters) = self.inner.counters.routes.get(&route.name) {
-                    check(&route.name, counters, seen, Instant::now());
+                    let waits = self.inner.isolation.is_closed();
+                    check(&route.name, counters, seen, waits, Instant::now());
                 }
             }
         }
     }
 }
 
-fn check(route: &RouteName, counters: &RouteCounters, seen: &mut Seen, now: Instant) {
+/// Checks one route. `waits_for_isolation` says that no handler may start at the moment, because a
+/// suspected event runs alone or waits until it can.
+fn check(
+    route: &RouteName,
+    counters: &RouteCounters,
+    seen: &mut Seen,
+    waits_for_isolation: bool,
+    now: Instant,
+) {
     let settled = counters.settled();
     let in_flight = counters.in_flight.load(Ordering::Relaxed);
-    if in_flight == 0 || settled != seen.settled {
+    let running = counters.running.count();
+    let may_not_start = waits_for_isolation && running == 0;
+    if in_flight == 0 || settled != seen.settled || may_not_start {
         *seen = Seen {
             settled,
             since: now,
         };
     }
     let stands = now.duration_since(seen.since);
-    let running = counters.running.count();
     counters
         .standstill_s
         .store(stands.as_secs(), Ordering::Relaxed);

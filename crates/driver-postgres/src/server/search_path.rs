@@ -6,8 +6,9 @@
 use sqlx::{Error, PgConnection};
 
 /// Returns the schemas of the session's `search_path` on which its role has no USAGE, if hookbox's
-/// tables are in one of them or may be: those that have a table of migrations and come before the
-/// schema in which the session finds one, or all of them if it finds none.
+/// tables are in one of them or may be. If the session finds a table of migrations, these are the
+/// schemas before it that have one, too. If it finds none, these are the schemas that have one, and
+/// those before the schema in which it would create tables.
 pub(crate) async fn without_usage(c: &mut PgConnection) -> Result<Vec<String>, Error> {
     let (path, role): (String, String) =
         sqlx::query_as("select current_setting('search_path'), current_user::text")
@@ -19,11 +20,18 @@ pub(crate) async fn without_usage(c: &mut PgConnection) -> Result<Vec<String>, E
          join pg_namespace n on n.nspname = path.name
          left join pg_class found on found.oid = to_regclass('_sqlx_migrations')
          left join pg_namespace place on place.oid = found.relnamespace
+         cross join lateral (
+             select exists (select from pg_class t
+                            where t.relnamespace = n.oid and t.relname = '_sqlx_migrations')
+                        as has_migrations) as of_schema
          where not has_schema_privilege(n.oid, 'USAGE')
-           and (place.oid is null
-                or path.position < array_position($1::text[], place.nspname::text)
-                   and exists (select from pg_class t
-                               where t.relnamespace = n.oid and t.relname = '_sqlx_migrations'))
+           and (case when place.oid is null
+                     then current_schema() is null
+                          or path.position < array_position($1::text[], current_schema()::text)
+                     else path.position < array_position($1::text[], place.nspname::text)
+                          and has_migrations
+                end
+                or place.oid is null and has_migrations)
          order by path.position",
     )
     .bind(schemas(&path, &role))

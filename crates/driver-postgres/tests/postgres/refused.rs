@@ -257,6 +257,21 @@ async fn a_role_without_usage_of_the_schema_is_refused_with_the_grant() {
     role.end().await;
 }
 
+/// A role with a schema of its own needs no other schema of its `search_path`.
+#[tokio::test]
+async fn a_role_with_its_own_schema_needs_no_right_on_the_next() {
+    let role = Role::new(Database::create().await.unwrap(), "login").await;
+    let name = role.name.clone();
+    role.execute(&format!(
+        "revoke all on schema public from public; create schema {name} authorization {name}"
+    ))
+    .await;
+    migrate(role.options("right")).await.unwrap();
+    let store = Postgres::open(role.options("right")).await.unwrap();
+    hookbox_driver::Store::close(&store).await;
+    role.end().await;
+}
+
 #[tokio::test]
 async fn another_programs_table_is_refused_before_anything_is_made() {
     let database = Database::create().await.unwrap();

@@ -99,7 +99,8 @@ impl<S: Store> Process<'_, S> {
     }
 
     /// Brings a suspected event on which the handler would not run to its outcome. Without a run it
-    /// cannot end the process, so the other work of this process continues. Returns false if the
+    /// hardly can end the process (the check of the body of a stale event could), so the other work
+    /// of this process continues. Returns false if the
     /// event has no outcome yet, for example because the handler would run after all.
     async fn settle(&self, envelope: &Envelope, pause: &mut Pause<'_>) -> Result<bool, Stopped> {
         let process = Process {
