@@ -5,36 +5,23 @@
 
 mod answers;
 mod error;
+mod request;
+mod round;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_crash::crash_point;
-use hookbox_driver::{Batch, NotReadyKind, PublishError, PublishErrorKind, describe};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, PublisherConfirm};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use hookbox_driver::{NotReadyKind, PublishError, PublishErrorKind, describe};
+use lapin::options::ConfirmSelectOptions;
+use lapin::{Channel, Connection};
+use tokio::time::{Instant, timeout};
 
+use crate::late_queues::LateQueues;
 use crate::refusal::{Account, is_refused};
 use crate::rejections::Rejections;
-use answers::{PublishConfirm, RoundAnswers, answers};
 pub(crate) use error::PublisherError;
-
-/// A batch, the queues to publish it to, and the channel on which the caller waits for the result.
-pub(crate) struct Request {
-    pub queues: Vec<String>,
-    pub batch: Batch,
-    pub answer: oneshot::Sender<Result<(), PublishError>>,
-    /// The permits of the two limits on unconfirmed messages: the first is for the number of the
-    /// request's messages, and the second for their bytes. They are held until the result of the
-    /// request is known.
-    pub room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
-}
-
-/// The queue of batches that no publisher has taken yet. All publishers take from this queue.
-pub(crate) type Requests = Arc<Mutex<mpsc::Receiver<Request>>>;
+pub(crate) use request::{Answer, Reply, Request, Requests};
+pub(crate) use round::{RoundEnd, publish_round};
 
 /// A publisher: the task that owns one channel and publishes on it, until something is wrong with
 /// the channel.
@@ -43,22 +30,9 @@ pub(crate) struct Publisher {
     pub channel: Channel,
     pub requests: Requests,
     pub rejections: Arc<Rejections>,
+    pub late_queues: Arc<LateQueues>,
     pub confirm_deadline: Duration,
     pub round_max: usize,
-}
-
-/// A publish whose confirm has not arrived yet.
-struct Pending {
-    request: usize,
-    confirm: PublisherConfirm,
-}
-
-/// The result of a publish round after which the channel may be used further. A publish round is
-/// what one channel publishes before it waits for the confirms.
-enum RoundResult {
-    Taken,
-    /// The broker rejected some publishes; it may have accepted other publishes.
-    Rejected,
 }
 
 /// Opens a channel on which every publish is confirmed.
@@ -81,18 +55,42 @@ impl Publisher {
                 // While the broker has a resource alarm, lapin writes nothing, so a publish would
                 // hang.
                 for request in round {
-                    answer(request, Err(PublishError::plain(PublishErrorKind::Blocked)));
+                    let blocked = PublishError::plain(PublishErrorKind::Blocked);
+                    request.reply.send(Answer::Published(Err(blocked)));
                 }
                 continue;
             }
-            let settled = match self.publish(round).await {
-                Ok(RoundResult::Taken) => Ok(()),
-                Ok(RoundResult::Rejected) => self.renew().await,
-                Err(ended) => Err(ended),
-            };
-            if let Err(ended) = settled {
+            let began = Instant::now();
+            let end = publish_round(&self.channel, round, self.confirm_deadline).await;
+            if let Err(ended) = self.settle(began, end).await {
                 return ended;
             }
+        }
+    }
+
+    /// Records the result of a publish round that began then, and opens another channel if this one
+    /// must not be used further.
+    async fn settle(&mut self, began: Instant, end: RoundEnd) -> Result<(), PublisherError> {
+        if let Some(ended) = end.ended {
+            return Err(ended);
+        }
+        let is_late = !end.late.is_empty();
+        if is_late && self.connection.status().blocked() {
+            // The resource alarm is the cause, and not the queue.
+            return Err(PublisherError::Late);
+        }
+        let now = Instant::now();
+        self.late_queues.record(&end.answered, &end.late, now);
+        if is_late && !self.late_queues.has_answered_since(began) {
+            return Err(PublisherError::Late);
+        }
+        self.rejections.record(end.is_any_accepted, now);
+        if is_late {
+            self.replace().await
+        } else if end.is_any_rejected {
+            self.renew().await
+        } else {
+            Ok(())
         }
     }
 
@@ -114,8 +112,19 @@ impl Publisher {
         Ok(())
     }
 
+    /// Continues on a new channel after a late confirm. The old channel may wait for the late queue
+    /// and be closed much later (H7), so this does not wait for that: lapin closes a channel that is
+    /// dropped.
+    async fn replace(&mut self) -> Result<(), PublisherError> {
+        let opening = timeout(self.confirm_deadline, confirming_channel(&self.connection)).await;
+        self.channel = opening
+            .map_err(|_elapsed| PublisherError::NotRenewed)?
+            .map_err(PublisherError::Channel)?;
+        Ok(())
+    }
+
     /// Waits for a batch to publish. Also takes other batches that are waiting, up to `round_max`
-    /// messages in total.
+    /// messages in total. A batch for a queue that is held back goes back to its caller.
     async fn next_round(&self) -> Vec<Request> {
         let mut requests = self.requests.lock().await;
         let Some(first) = requests.recv().await else {
@@ -129,136 +138,14 @@ impl Publisher {
             messages += next.queues.len();
             round.push(next);
         }
-        round.retain(|request| !request.answer.is_closed());
+        round.retain(|request| !request.reply.is_closed());
+        let is_held = |request: &Request| self.late_queues.is_any_held(&request.queues);
+        let (held, round): (Vec<Request>, Vec<Request>) = round.into_iter().partition(is_held);
+        for request in held {
+            request.give_back();
+        }
         round
     }
-
-    /// Publishes all batches of one publish round, and then waits for every confirm. One deadline
-    /// covers publishing and waiting.
-    async fn publish(&self, round: Vec<Request>) -> Result<RoundResult, PublisherError> {
-        let deadline = Instant::now() + self.confirm_deadline;
-        let sent = self.send_all(&round, deadline).await;
-        crash_point!("rabbitmq.before_confirm");
-        let outcomes = match sent {
-            Ok(pending) => confirms(pending, deadline).await,
-            // A publish failed. Then no batch of the publish round counts as accepted, so the
-            // confirms of the earlier publishes are not waited for.
-            Err(lost) => vec![lost],
-        };
-        crash_point!("rabbitmq.after_confirm");
-        let publishes: Vec<usize> = round.iter().map(|it| it.queues.len()).collect();
-        let RoundAnswers { each, ended } = answers(&publishes, outcomes);
-        let rejected = each.iter().any(Result::is_err);
-        if ended.is_none() {
-            self.note(&each);
-        }
-        for (request, result) in round.into_iter().zip(each) {
-            answer(request, result);
-        }
-        match ended {
-            Some(ended) => Err(ended),
-            None if rejected => Ok(RoundResult::Rejected),
-            None => Ok(RoundResult::Taken),
-        }
-    }
-
-    /// Records for [`Rejections`] whether the broker has confirmed any batch of a publish round, or
-    /// has rejected all of them.
-    fn note(&self, each: &[Result<(), PublishError>]) {
-        if each.iter().any(Result::is_ok) {
-            self.rejections.confirmed();
-        } else {
-            self.rejections.rejected(Instant::now());
-        }
-    }
-
-    async fn send_all(
-        &self,
-        round: &[Request],
-        deadline: Instant,
-    ) -> Result<Vec<Pending>, PublishConfirm> {
-        let mut pending = Vec::new();
-        for (index, request) in round.iter().enumerate() {
-            for queue in &request.queues {
-                let ended = match timeout_at(deadline, self.send(queue, &request.batch)).await {
-                    Ok(Ok(confirm)) => {
-                        pending.push(Pending {
-                            request: index,
-                            confirm,
-                        });
-                        continue;
-                    }
-                    Ok(Err(error)) => PublisherError::Channel(error),
-                    Err(_elapsed) => PublisherError::Late,
-                };
-                return Err(PublishConfirm {
-                    request: index,
-                    confirm: Err(ended),
-                });
-            }
-        }
-        Ok(pending)
-    }
-
-    async fn send(&self, queue: &str, batch: &Batch) -> Result<PublisherConfirm, lapin::Error> {
-        let options = BasicPublishOptions {
-            mandatory: true,
-            immediate: false,
-        };
-        self.channel
-            .basic_publish(
-                "".into(),
-                queue.into(),
-                options,
-                &batch.bytes,
-                properties(queue, batch),
-            )
-            .await
-    }
-}
-
-/// Waits for the confirms one after the other. Stops at the first publish whose confirm is lost or
-/// late.
-async fn confirms(pending: Vec<Pending>, deadline: Instant) -> Vec<PublishConfirm> {
-    let mut outcomes = Vec::with_capacity(pending.len());
-    for Pending { request, confirm } in pending {
-        let confirm = match timeout_at(deadline, confirm).await {
-            Ok(Ok(confirm)) => Ok(confirm),
-            Ok(Err(error)) => Err(PublisherError::Channel(error)),
-            Err(_elapsed) => Err(PublisherError::Late),
-        };
-        let lost = confirm.is_err();
-        outcomes.push(PublishConfirm { request, confirm });
-        if lost {
-            break;
-        }
-    }
-    outcomes
-}
-
-/// Returns the AMQP properties of a message. They are for operators, who see them on the broker's
-/// management page.
-fn properties(queue: &str, batch: &Batch) -> BasicProperties {
-    let mut headers = FieldTable::default();
-    let text = |text: String| AMQPValue::LongString(text.into());
-    headers.insert("topic".into(), text(batch.topic.to_string()));
-    headers.insert("count".into(), AMQPValue::LongLongInt(batch.count as i64));
-    headers.insert(
-        "first-receipt".into(),
-        text(batch.first_receipt.to_string()),
-    );
-    BasicProperties::default()
-        .with_delivery_mode(2)
-        .with_content_type("application/vnd.hookbox.batch".into())
-        .with_message_id(format!("{}:{queue}", batch.first_receipt).into())
-        .with_headers(headers)
-}
-
-fn answer(request: Request, result: Result<(), PublishError>) {
-    drop(request.room);
-    // Sending the result fails when the caller no longer waits for it. Such a caller has already
-    // reported a failure, so the result is not needed.
-    let _ = request.answer.send(result);
 }
 
 impl PublisherError {
@@ -272,6 +159,7 @@ impl PublisherError {
             PublisherError::Unroutable(_) => (NotReadyKind::Topology, describe(&self)),
             PublisherError::Channel(_)
             | PublisherError::Late
+            | PublisherError::Unsent
             | PublisherError::NotConfirming
             | PublisherError::NotRenewed => (NotReadyKind::Unreachable, describe(&self)),
         }
@@ -282,7 +170,9 @@ impl PublisherError {
             PublisherError::Channel(error) => {
                 PublishError::new(PublishErrorKind::Unavailable, error.clone())
             }
-            PublisherError::Late => PublishError::plain(PublishErrorKind::TimedOut),
+            PublisherError::Late | PublisherError::Unsent => {
+                PublishError::plain(PublishErrorKind::TimedOut)
+            }
             PublisherError::Unroutable(queue) => {
                 let why = format!("the queue {queue:?} does not exist");
                 PublishError::new(PublishErrorKind::Unroutable, why)

@@ -9,20 +9,21 @@ use hookbox_driver::{
 };
 use hookbox_event::{Account, RouteName, Witness};
 use lapin::Connection;
-use lapin::options::QueueDeclareOptions;
-use lapin::types::FieldTable;
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::background::Background;
 use crate::connection::{close, connect};
-use crate::diagnose::{fault, late};
+use crate::depth::depth;
+use crate::diagnose::late;
 use crate::establish::{ConnectResult, establish};
+use crate::late_queues::{LateQueues, Probe};
 use crate::nodes::Nodes;
-use crate::publisher::Request;
+use crate::prober::ProbeRequest;
+use crate::publisher::{Answer, Reply, Request};
 use crate::rejections::Rejections;
 use crate::supervisor::Supervisor;
 use crate::topology::{accounts_queue, dead_queue, route_queue, witness_queue};
@@ -34,7 +35,9 @@ pub struct Rabbit {
     options: Options,
     nodes: Arc<Nodes>,
     requests: mpsc::Sender<Request>,
+    probes: mpsc::Sender<ProbeRequest>,
     rejections: Arc<Rejections>,
+    late_queues: Arc<LateQueues>,
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     readiness: watch::Receiver<Readiness>,
@@ -76,14 +79,18 @@ impl Rabbit {
             }
         };
         let (requests, receiver) = mpsc::channel(options.in_flight_max);
+        let (probes, probes_receiver) = mpsc::channel(options.in_flight_max);
         let (ready, readiness) = watch::channel(now);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let rejections = Arc::new(Rejections::default());
+        let late_queues = Arc::new(LateQueues::default());
         let supervisor = Supervisor {
             options: options.clone(),
             nodes: Arc::clone(&nodes),
             requests: Arc::new(Mutex::new(receiver)),
+            probes: Arc::new(Mutex::new(probes_receiver)),
             rejections: Arc::clone(&rejections),
+            late_queues: Arc::clone(&late_queues),
             readiness: ready,
             stop: stop.clone(),
         };
@@ -98,7 +105,9 @@ impl Rabbit {
             options,
             nodes,
             requests,
+            probes,
             rejections,
+            late_queues,
             readiness,
             consuming: Mutex::new(None),
             reading: Arc::default(),
@@ -119,7 +128,6 @@ impl Rabbit {
 
     /// Publishes one message to each queue, and waits for the confirms.
     async fn send(&self, queues: Vec<String>, batch: Batch) -> Result<(), PublishError> {
-        let unavailable = |why: String| PublishError::new(PublishErrorKind::Unavailable, why);
         if let Readiness::NotReady { kind, why } = self.readiness() {
             match kind {
                 NotReadyKind::Alarm => return Err(PublishError::plain(PublishErrorKind::Blocked)),
@@ -134,33 +142,58 @@ impl Rabbit {
                 | NotReadyKind::Closing => return Err(unavailable(why)),
             }
         }
-        let ask = async {
-            // A batch that is larger than the limit takes all permits of the limit, so it is
-            // published while no other batch is.
-            let messages = permits(queues.len(), self.options.in_flight_max);
-            let total = batch.bytes.len() * queues.len();
-            let bytes = permits(total, self.options.in_flight_bytes_max);
-            let closed = |_| unavailable("the driver is closed".into());
-            let messages = Arc::clone(&self.messages)
-                .acquire_many_owned(messages)
-                .await;
-            let bytes = Arc::clone(&self.bytes).acquire_many_owned(bytes).await;
-            let room = (messages.map_err(closed)?, bytes.map_err(closed)?);
-            let (answer, answered) = oneshot::channel();
-            let request = Request {
-                queues,
-                batch,
-                answer,
-                room,
-            };
-            let gone = || unavailable("the connection was lost during the publish".into());
-            self.requests.send(request).await.map_err(|_| gone())?;
-            answered.await.map_err(|_| gone())?
-        };
-        match timeout(self.options.confirm_deadline, ask).await {
+        match timeout(self.options.confirm_deadline, self.request(queues, batch)).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(PublishError::plain(PublishErrorKind::TimedOut)),
         }
+    }
+
+    /// Passes a batch to a publisher, or to the prober if it is the probe of a queue that is held
+    /// back, and waits for the result.
+    async fn request(&self, mut queues: Vec<String>, mut batch: Batch) -> Result<(), PublishError> {
+        loop {
+            let probe = self.late_queues.enter(&queues).await;
+            let probe = probe.inspect_err(|_| self.rejections.rejected(Instant::now()))?;
+            match self.pass(queues, batch, probe).await? {
+                Answer::Published(result) => return result,
+                // A queue became late after `enter`.
+                Answer::HeldBack(not_published, same) => (queues, batch) = (not_published, same),
+            }
+        }
+    }
+
+    async fn pass(
+        &self,
+        queues: Vec<String>,
+        batch: Batch,
+        probe: Option<Probe>,
+    ) -> Result<Answer, PublishError> {
+        // A batch that is larger than the limit takes all permits of the limit, so it is published
+        // while no other batch is.
+        let messages = permits(queues.len(), self.options.in_flight_max);
+        let total = batch.bytes.len() * queues.len();
+        let bytes = permits(total, self.options.in_flight_bytes_max);
+        let closed = |_| unavailable("the driver is closed");
+        let messages = Arc::clone(&self.messages)
+            .acquire_many_owned(messages)
+            .await;
+        let bytes = Arc::clone(&self.bytes).acquire_many_owned(bytes).await;
+        let room = (messages.map_err(closed)?, bytes.map_err(closed)?);
+        let (answer, answered) = oneshot::channel();
+        let request = Request {
+            queues,
+            batch,
+            reply: Reply { answer, room },
+        };
+        let gone = || unavailable("the connection was lost during the publish");
+        match probe {
+            None => self.requests.send(request).await.map_err(|_| gone())?,
+            Some(probe) => {
+                let request = ProbeRequest { request, probe };
+                self.probes.send(request).await.map_err(|_| gone())?;
+            }
+        }
+        answered.await.map_err(|_| gone())
     }
 
     /// Runs an operation of lapin on the runtime for AMQP. When the returned future is dropped, the
@@ -326,34 +359,12 @@ fn has_begun(readiness: &Readiness) -> bool {
     }
 }
 
-fn permits(wanted: usize, bound: usize) -> u32 {
-    u32::try_from(wanted.min(bound)).unwrap_or(u32::MAX)
+fn unavailable(why: impl Into<String>) -> PublishError {
+    PublishError::new(PublishErrorKind::Unavailable, why.into())
 }
 
-async fn depth(connection: &Connection, queue: Queue, name: String) -> Result<Depth, Fault> {
-    let doing = || format!("read the depth of {name}");
-    let channel = connection
-        .create_channel()
-        .await
-        .map_err(|error| fault(doing(), error))?;
-    let passive = QueueDeclareOptions {
-        passive: true,
-        ..QueueDeclareOptions::durable()
-    };
-    let asked = channel
-        .queue_declare(name.as_str().into(), passive, FieldTable::default())
-        .await;
-    let known = asked.ok();
-    Ok(Depth {
-        ready: known.as_ref().map(|known| known.message_count().into()),
-        consumers: known.as_ref().map(|known| known.consumer_count().into()),
-        // AMQP reports neither the number of messages in flight nor that of the events in messages,
-        // so these numbers are unknown.
-        unsettled: None,
-        events: None,
-        queue,
-        name,
-    })
+fn permits(wanted: usize, bound: usize) -> u32 {
+    u32::try_from(wanted.min(bound)).unwrap_or(u32::MAX)
 }
 
 impl Drop for Rabbit {

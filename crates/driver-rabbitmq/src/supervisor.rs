@@ -16,7 +16,9 @@ use crate::Options;
 use crate::connection::close;
 use crate::establish::{ConnectResult, PublishingConnection, establish};
 use crate::jitter::jittered;
+use crate::late_queues::LateQueues;
 use crate::nodes::Nodes;
+use crate::prober::{ProbeRequests, Prober};
 use crate::publisher::{Publisher, PublisherError, Requests};
 use crate::rejections::Rejections;
 use crate::troubles::Troubles;
@@ -40,7 +42,9 @@ pub(crate) struct Supervisor {
     pub options: Options,
     pub nodes: Arc<Nodes>,
     pub requests: Requests,
+    pub probes: ProbeRequests,
     pub rejections: Arc<Rejections>,
+    pub late_queues: Arc<LateQueues>,
     pub readiness: watch::Sender<Readiness>,
     pub stop: CancellationToken,
 }
@@ -105,11 +109,20 @@ impl Supervisor {
                 channel,
                 requests: Arc::clone(&self.requests),
                 rejections: Arc::clone(&self.rejections),
+                late_queues: Arc::clone(&self.late_queues),
                 confirm_deadline: self.options.confirm_deadline,
                 round_max: self.options.round_max,
             };
             publishers.spawn(publisher.run());
         }
+        let prober = Prober {
+            connection: Arc::clone(&connection),
+            requests: Arc::clone(&self.probes),
+            rejections: Arc::clone(&self.rejections),
+            late_queues: Arc::clone(&self.late_queues),
+            confirm_deadline: self.options.confirm_deadline,
+        };
+        publishers.spawn(prober.run());
         let (kind, ended) = self.watch_over(&connection, &mut publishers).await;
         self.rejections.show(false);
         self.not_ready(kind, ended.clone());
@@ -185,8 +198,9 @@ impl Supervisor {
         let lasting = self.rejections.lasting(Instant::now());
         if self.rejections.show(lasting.is_some()) {
             tracing::error!(
-                "the broker has rejected every publish for several seconds: its queues are full, \
-                 or have no majority of their members; further publishes are still tried"
+                "for several seconds, the broker has rejected every publish or not confirmed it in \
+                 time: its queues are full, or have no majority of their members; further \
+                 publishes are still tried"
             );
         }
         match lasting {
@@ -194,9 +208,9 @@ impl Supervisor {
             // a text that changes would be logged each time as a new reason.
             Some(_) => Readiness::not_ready(
                 NotReadyKind::Refused,
-                "the broker rejects every publish: its queues are full, or have no majority of \
-                 their members (`rabbitmqctl list_queues name messages state`, `rabbitmq-queues \
-                 quorum_status QUEUE`)",
+                "the broker rejects every publish, or does not confirm it in time: its queues are \
+                 full, or have no majority of their members (`rabbitmqctl list_queues name \
+                 messages state`, `rabbitmq-queues quorum_status QUEUE`)",
             ),
             None => Readiness::Ready,
         }

@@ -7,8 +7,13 @@
 pub(crate) enum PublisherError {
     #[error("a publishing channel failed")]
     Channel(#[source] lapin::Error),
+    /// A confirm did not arrive in time. A publisher ends with this reason only if the broker has
+    /// answered no other publish meanwhile.
     #[error("a batch was not confirmed in time")]
     Late,
+    /// The client library did not send a publish in time.
+    #[error("a batch was not sent in time")]
+    Unsent,
     #[error("the queue {0:?} does not exist any more")]
     Unroutable(String),
     #[error("the channel is not in confirm mode")]

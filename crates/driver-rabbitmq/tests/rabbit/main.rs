@@ -25,6 +25,7 @@ mod publishing;
 mod renewal;
 mod rights;
 mod schema;
+mod silent_queue;
 mod unroutable;
 mod watch;
 mod world;

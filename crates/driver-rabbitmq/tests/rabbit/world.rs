@@ -49,7 +49,8 @@ impl World {
         Self::at(url, vec![route()]).await
     }
 
-    async fn at(url: &str, routes: Vec<RouteName>) -> Self {
+    /// Creates an environment with the given routes on the server of this URL.
+    pub async fn at(url: &str, routes: Vec<RouteName>) -> Self {
         let random = RandomState::new().hash_one(0);
         let environment = format!("test-{random:016x}").parse().unwrap();
         Self {

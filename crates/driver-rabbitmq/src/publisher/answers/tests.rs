@@ -8,7 +8,7 @@ use hookbox_driver::{PublishError, PublishErrorKind};
 use lapin::message::{BasicReturnMessage, Delivery};
 use lapin::{Confirmation, ErrorKind};
 
-use super::{PublishConfirm, RoundAnswers, answers};
+use super::{PublishConfirm, RoundAnswers, accepted, answers};
 use crate::publisher::PublisherError;
 
 /// The largest number of publishes in one publish round that the tests cover.
@@ -26,16 +26,18 @@ enum Came {
     AcceptedAndReturned,
     Rejected,
     RejectedAndReturned,
+    Late,
     Lost,
 }
 
-use Came::{Accepted, AcceptedAndReturned, Lost, Rejected, RejectedAndReturned};
+use Came::{Accepted, AcceptedAndReturned, Late, Lost, Rejected, RejectedAndReturned};
 
-const ALL: [Came; 5] = [
+const ALL: [Came; 6] = [
     Accepted,
     AcceptedAndReturned,
     Rejected,
     RejectedAndReturned,
+    Late,
     Lost,
 ];
 
@@ -46,6 +48,7 @@ impl Came {
             AcceptedAndReturned => Ok(Confirmation::Ack(Some(returned()))),
             Rejected => Ok(Confirmation::Nack(None)),
             RejectedAndReturned => Ok(Confirmation::Nack(Some(returned()))),
+            Late => Err(PublisherError::Late),
             Lost => Err(PublisherError::Channel(
                 ErrorKind::MissingHeartbeatError.into(),
             )),
@@ -96,7 +99,8 @@ fn kind(answer: &Result<(), PublishError>) -> Result<(), PublishErrorKind> {
 }
 
 /// Returns the result that one publish request must get: `Ok` only if the broker accepted each of
-/// its publishes, and no publish of the whole round was returned or lost.
+/// its publishes, and no publish of the whole round was returned or lost. Late confirms of other
+/// requests do not matter.
 fn promised(request: usize, owners: &[usize], came: &[Came]) -> Result<(), PublishErrorKind> {
     if came.contains(&Lost) {
         return Err(PublishErrorKind::Unavailable);
@@ -104,12 +108,15 @@ fn promised(request: usize, owners: &[usize], came: &[Came]) -> Result<(), Publi
     if came.contains(&AcceptedAndReturned) || came.contains(&RejectedAndReturned) {
         return Err(PublishErrorKind::Unroutable);
     }
-    let mut own = owners
+    let own = owners
         .iter()
         .zip(came)
         .filter(|(owner, _)| **owner == request);
-    if own.all(|(_, came)| *came == Accepted) {
+    let own: Vec<Came> = own.map(|(_, came)| *came).collect();
+    if own.iter().all(|came| *came == Accepted) {
         Ok(())
+    } else if own.contains(&Late) {
+        Err(PublishErrorKind::TimedOut)
     } else {
         Err(PublishErrorKind::Rejected)
     }
@@ -136,7 +143,7 @@ fn every_mix_of_confirms_is_reported_once_to_each_publisher() {
                         .map(|request| promised(*request, &owners, came))
                         .collect();
                     assert_eq!(each, wanted, "{owners:?} {came:?}");
-                    let unclean = |it: &Came| !matches!(it, Accepted | Rejected);
+                    let unclean = |it: &Came| !matches!(it, Accepted | Rejected | Late);
                     let ends = came.iter().any(unclean);
                     assert_eq!(ended.is_some(), ends, "{owners:?} {came:?}");
                     rounds += 1;
@@ -185,18 +192,18 @@ fn a_publish_without_an_outcome_is_never_accepted() {
 
 #[test]
 fn the_first_loss_is_why_a_publisher_ends_and_a_return_is_named() {
-    let late = PublishConfirm {
+    let unsent = PublishConfirm {
         request: 0,
-        confirm: Err(PublisherError::Late),
+        confirm: Err(PublisherError::Unsent),
     };
     let others = [AcceptedAndReturned, Lost].map(|came| PublishConfirm {
         request: 0,
         confirm: came.confirm(),
     });
-    let outcomes = [late].into_iter().chain(others).collect();
+    let outcomes = [unsent].into_iter().chain(others).collect();
     let RoundAnswers { each, ended } = answers(&[3], outcomes);
     assert_eq!(kind(&each[0]), Err(PublishErrorKind::TimedOut));
-    assert!(matches!(ended, Some(PublisherError::Late)), "{ended:?}");
+    assert!(matches!(ended, Some(PublisherError::Unsent)), "{ended:?}");
 
     let RoundAnswers { each, ended } = answers_to(1, &[0, 0], &[Rejected, RejectedAndReturned]);
     assert!(matches!(ended, Some(PublisherError::Unroutable(queue)) if queue == NOWHERE));
@@ -217,5 +224,65 @@ fn a_publish_on_a_channel_without_confirms_is_not_accepted() {
     assert!(
         matches!(ended, Some(PublisherError::NotConfirming)),
         "{ended:?}"
+    );
+}
+
+/// Returns what lapin reports when the broker acks the publishes in this order, and returns some of
+/// them. For each publish, `returned_before` holds the place in the order before which its return
+/// arrives. lapin attaches each return to the confirm that completes next (H2).
+fn acked_in(order: &[usize], returned_before: &[Option<usize>]) -> Vec<PublishConfirm> {
+    let mut waiting = 0;
+    let confirm = |(place, publish): (usize, &usize)| {
+        let here = returned_before.iter().filter(|it| **it == Some(place));
+        waiting += here.count();
+        let back = (waiting > 0).then(returned);
+        waiting -= usize::from(back.is_some());
+        PublishConfirm {
+            request: *publish,
+            confirm: Ok(Confirmation::Ack(back)),
+        }
+    };
+    order.iter().enumerate().map(confirm).collect()
+}
+
+/// A request must be accepted early only if its message was not returned, whatever arrives later.
+/// The test covers every order of the acks of a few publishes, every choice of returned ones, every
+/// place of a return before the ack of its message, and every number of acks that have arrived.
+#[test]
+fn no_returned_message_is_accepted_while_other_confirms_are_outstanding() {
+    const PUBLISHES: usize = 4;
+    let all: Vec<usize> = (0..PUBLISHES).collect();
+    let places: Vec<Option<usize>> = all.iter().copied().map(Some).chain([None]).collect();
+    let (mut early, mut beside_a_return) = (0, 0);
+    for order in sequences(&all, PUBLISHES) {
+        if !all.iter().all(|publish| order.contains(publish)) {
+            continue;
+        }
+        let place_of = |publish: usize| order.iter().position(|it| *it == publish);
+        for returned_before in sequences(&places, PUBLISHES) {
+            // The broker returns a message before it acks that message.
+            let is_possible = |(publish, place): (usize, &Option<usize>)| {
+                place.is_none() || *place <= place_of(publish)
+            };
+            if !returned_before.iter().enumerate().all(is_possible) {
+                continue;
+            }
+            for arrived in 0..=PUBLISHES {
+                let mut confirms = acked_in(&order, &returned_before);
+                confirms.truncate(arrived);
+                let accepted = accepted(&[1; PUBLISHES], &confirms);
+                for publish in all.iter().filter(|publish| accepted[**publish]) {
+                    let is_returned = returned_before[*publish].is_some();
+                    assert!(!is_returned, "{order:?} {returned_before:?} {arrived}");
+                    early += usize::from(arrived < PUBLISHES);
+                    beside_a_return += usize::from(returned_before.iter().any(Option::is_some));
+                }
+            }
+        }
+    }
+    assert!(
+        early > 0 && beside_a_return > 0,
+        "the test must cover requests that are accepted early ({early}), also in publish rounds \
+         with a later return ({beside_a_return})"
     );
 }
