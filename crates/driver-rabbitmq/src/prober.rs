@@ -82,14 +82,9 @@ impl Prober {
         self.rejections.record(end.is_any_accepted, now);
         // In a probe, a queue that is not held back may be late because of one that is. So no queue
         // is held back because of a probe.
-        let answered: Vec<String> = end
-            .answered
-            .into_iter()
-            .filter(|queue| !end.late.contains(queue))
-            .collect();
-        self.late_queues.record(&answered, &[], now);
+        self.late_queues.record(&end.answered, &[], now);
+        // If the wait for the broker's answer is given up, lapin still handles that answer.
         let closing = channel.close(200, "probed".into());
-        // lapin handles the broker's answer although this no longer waits for it.
         if end.late.is_empty() {
             drop(probe);
             let _ = timeout(self.confirm_deadline, closing).await;
