@@ -5,9 +5,9 @@
 //! - A publish whose confirm is late is neither accepted nor refused: the broker may have stored it.
 //!   The channel must not be used for another publish round, because what arrives late would be
 //!   attributed to a message of that round (H2).
-//! - A late confirm of one queue fails no message of another queue. A message whose own ack arrived
-//!   is answered before the caller's deadline, while the publish round still waits for the others.
-//! - The broker keeps the order of the messages of one publish round only.
+//! - A late confirm of one message fails no message whose own ack arrived. That message is answered
+//!   before its caller's deadline, while the publish round still waits for the others.
+//! - Messages of different publish rounds may be stored in another order than they were published.
 
 use std::time::Duration;
 
@@ -23,9 +23,9 @@ use super::answers::{PublishConfirm, RoundAnswers, accepted, answers};
 use super::error::PublisherError;
 use super::request::{Answer, Reply, Request};
 
-/// After which part of the deadline the requests are answered whose confirms have arrived, although
-/// others have not.
-const EARLY: u32 = 5;
+/// How many times, until the deadline, the requests are answered whose confirms have arrived,
+/// although others have not.
+const PARTS: u32 = 5;
 
 /// What is known at the end of a publish round.
 pub(crate) struct RoundEnd {
@@ -68,11 +68,14 @@ pub(crate) async fn publish_round(
     let mut round = Round::of(requests);
     round.send_all(channel, deadline).await;
     crash_point!("rabbitmq.before_confirm");
-    round.wait(began + confirm_deadline / EARLY).await;
+    round.wait(began + confirm_deadline / PARTS).await;
     crash_point!("rabbitmq.after_confirm");
-    if !round.pending.is_empty() {
+    for part in 2..=PARTS {
+        if round.pending.is_empty() {
+            break;
+        }
         round.answer_accepted();
-        round.wait(deadline).await;
+        round.wait(began + confirm_deadline * part / PARTS).await;
     }
     round.end()
 }
