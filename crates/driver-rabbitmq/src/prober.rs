@@ -15,11 +15,6 @@ use crate::late_queues::{LateQueues, Probe};
 use crate::publisher::{Answer, PublisherError, Request, confirming_channel, publish_round};
 use crate::rejections::Rejections;
 
-/// How long the next probe of a queue waits at most for the broker to close the channel of a late
-/// one. RabbitMQ may not close the channel before the queue answers (H7). The wait limits how many
-/// such channels are open.
-const CLOSE_WAIT: Duration = Duration::from_secs(10);
-
 /// A request to publish a probe.
 pub(crate) struct ProbeRequest {
     pub request: Request,
@@ -78,18 +73,27 @@ impl Prober {
         if let Some(ended) = end.ended {
             return Err(ended);
         }
-        let now = Instant::now();
-        self.rejections.record(end.is_any_accepted, now);
+        let is_by_alarm = end.is_late_by_alarm(self.connection.status().blocked());
+        if !is_by_alarm {
+            self.rejections.record(end.is_any_accepted, Instant::now());
+        }
         // In a probe, a queue that is not held back may be late because of one that is. So no queue
         // is held back because of a probe.
-        self.late_queues.record(&end.answered, &[], now);
+        self.late_queues
+            .record(&end.answered, &[], end.last_arrival);
         // If the wait for the broker's answer is given up, lapin still handles that answer.
         let closing = channel.close(200, "probed".into());
         if end.late.is_empty() {
             drop(probe);
             let _ = timeout(self.confirm_deadline, closing).await;
         } else {
-            let _ = timeout(CLOSE_WAIT, closing).await;
+            let wait = if is_by_alarm {
+                Duration::ZERO
+            } else {
+                probe.record_late()
+            };
+            // Also for a wait of zero, `timeout` polls the closing once, which sends it.
+            let _ = timeout(wait, closing).await;
             drop(probe);
         }
         Ok(())

@@ -74,17 +74,16 @@ impl Publisher {
         if let Some(ended) = end.ended {
             return Err(ended);
         }
-        let is_late = !end.late.is_empty();
-        if is_late && self.connection.status().blocked() {
-            // The resource alarm is the cause, and not the queue.
+        if end.is_late_by_alarm(self.connection.status().blocked()) {
             return Err(PublisherError::Late);
         }
-        let now = Instant::now();
-        self.late_queues.record(&end.answered, &end.late, now);
+        let is_late = !end.late.is_empty();
+        self.late_queues
+            .record(&end.answered, &end.late, end.last_arrival);
         if is_late && !self.late_queues.has_answered_since(began) {
             return Err(PublisherError::Late);
         }
-        self.rejections.record(end.is_any_accepted, now);
+        self.rejections.record(end.is_any_accepted, Instant::now());
         if is_late {
             self.replace().await
         } else if end.is_any_rejected {
@@ -113,8 +112,8 @@ impl Publisher {
     }
 
     /// Continues on a new channel after a late confirm. The old channel may wait for the late queue
-    /// and be closed much later (H7), so this does not wait for that: lapin closes a channel that is
-    /// dropped.
+    /// and be closed much later (H7), so this does not wait for that: lapin closes a channel that
+    /// is dropped.
     async fn replace(&mut self) -> Result<(), PublisherError> {
         let opening = timeout(self.confirm_deadline, confirming_channel(&self.connection)).await;
         self.channel = opening

@@ -1,6 +1,6 @@
-//! Tracks whether the broker rejects every publish or does not confirm it in time, and for how long.
-//! A single rejection means little: the queue may be electing a leader, or may be full for a moment.
-//! In this file, a publish whose confirm is late counts as rejected.
+//! Tracks whether the broker rejects every publish or does not confirm it in time, and for how
+//! long. A single rejection means little: the queue may be electing a leader, or may be full for a
+//! moment. In this file, a publish whose confirm is late counts as rejected.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,8 +31,8 @@ struct Span {
 }
 
 impl Rejections {
-    /// Records whether the broker has confirmed any message of a publish round, or has rejected all of
-    /// them.
+    /// Records whether the broker has confirmed any message of a publish round, or has rejected all
+    /// of them.
     pub fn record(&self, is_any_confirmed: bool, now: Instant) {
         if is_any_confirmed {
             self.confirmed();

@@ -62,8 +62,8 @@ pub(super) fn accepted(publishes: &[usize], confirms: &[PublishConfirm]) -> Vec<
 /// Returns the results of the publish requests of one publish round at its end. A publish without a
 /// confirm counts as not accepted.
 ///
-/// A late confirm fails only its own request: see [`accepted`]. It is unknown whether the broker has
-/// stored the message of a late confirm.
+/// A late confirm fails only its own request: see [`accepted`]. It is unknown whether the broker
+/// has stored the message of a late confirm.
 pub(super) fn answers(publishes: &[usize], outcomes: Vec<PublishConfirm>) -> RoundAnswers {
     let accepted = accepted(publishes, &outcomes);
     let mut is_late = vec![false; publishes.len()];

@@ -24,8 +24,8 @@ pub(crate) struct Reply {
 /// What a publisher answers to a request.
 pub(crate) enum Answer {
     Published(Result<(), PublishError>),
-    /// Nothing was published, because one of the queues is held back. The caller gets the queues and
-    /// the batch back.
+    /// Nothing was published, because one of the queues is held back. The caller gets the queues
+    /// and the batch back.
     HeldBack(Vec<String>, Batch),
 }
 

@@ -2,8 +2,8 @@
 //! and answers their callers. Four rules hold:
 //!
 //! - A request is answered `Ok` only if each of its publishes was acked, and none was returned.
-//! - A publish whose confirm is late is neither accepted nor refused: the broker may have stored it.
-//!   The channel must not be used for another publish round, because what arrives late would be
+//! - A publish whose confirm is late is neither accepted nor refused: the broker may have stored
+//!   it. The channel must not be used for another publish round, because what arrives late would be
 //!   attributed to a message of that round (H2).
 //! - A late confirm of one message fails no message whose own ack arrived. That message is answered
 //!   before its caller's deadline, while the publish round still waits for the others.
@@ -16,7 +16,7 @@ use hookbox_crash::crash_point;
 use hookbox_driver::{Batch, PublishError, PublishErrorKind};
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, PublisherConfirm};
+use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use tokio::time::{Instant, timeout_at};
 
 use super::answers::{PublishConfirm, RoundAnswers, accepted, answers};
@@ -37,6 +37,9 @@ pub(crate) struct RoundEnd {
     pub answered: Vec<String>,
     /// The queues for which a confirm is late. Empty when the publisher must end.
     pub late: Vec<String>,
+    /// When the last confirm or rejection arrived; `None` if none did. A publisher reads them one
+    /// after another, so this may be later by the time between two of the [`PARTS`].
+    pub last_arrival: Option<Instant>,
     /// The error because of which the publisher must end.
     pub ended: Option<PublisherError>,
 }
@@ -54,6 +57,7 @@ struct Round {
     replies: Vec<Option<Reply>>,
     pending: Vec<Pending>,
     arrived: Vec<PublishConfirm>,
+    last_arrival: Option<Instant>,
 }
 
 /// Publishes all requests of one publish round, waits for their confirms, and answers each request.
@@ -80,6 +84,14 @@ pub(crate) async fn publish_round(
     round.end()
 }
 
+impl RoundEnd {
+    /// Returns whether a confirm is late because the broker has a resource alarm, and not because
+    /// of its queue. `is_blocked` says whether the connection is blocked at the end of the round.
+    pub fn is_late_by_alarm(&self, is_blocked: bool) -> bool {
+        is_blocked && !self.late.is_empty()
+    }
+}
+
 impl Round {
     fn of(requests: Vec<Request>) -> Self {
         let (messages, replies) = requests
@@ -91,6 +103,7 @@ impl Round {
             replies,
             pending: Vec::new(),
             arrived: Vec::new(),
+            last_arrival: None,
         }
     }
 
@@ -126,7 +139,7 @@ impl Round {
         let mut pending = Vec::new();
         for mut publish in std::mem::take(&mut self.pending) {
             match timeout_at(until, &mut publish.confirm).await {
-                Ok(confirm) => self.arrives(&publish, confirm),
+                Ok(confirm) => self.arrives(publish.place.0, confirm, Instant::now()),
                 Err(_elapsed) => pending.push(publish),
             }
         }
@@ -137,7 +150,7 @@ impl Round {
             let before = pending.len();
             for mut publish in std::mem::take(&mut pending) {
                 match (&mut publish.confirm).now_or_never() {
-                    Some(confirm) => self.arrives(&publish, confirm),
+                    Some(confirm) => self.arrives(publish.place.0, confirm, Instant::now()),
                     None => pending.push(publish),
                 }
             }
@@ -148,9 +161,10 @@ impl Round {
         self.pending = pending;
     }
 
-    fn arrives(&mut self, publish: &Pending, confirm: lapin::Result<lapin::Confirmation>) {
+    fn arrives(&mut self, request: usize, confirm: lapin::Result<Confirmation>, now: Instant) {
+        self.last_arrival = Some(now);
         self.arrived.push(PublishConfirm {
-            request: publish.place.0,
+            request,
             confirm: confirm.map_err(PublisherError::Channel),
         });
     }
@@ -192,6 +206,7 @@ impl Round {
             is_any_rejected: each.iter().any(is_rejected),
             answered: Vec::new(),
             late: Vec::new(),
+            last_arrival: self.last_arrival,
             ended,
         };
         for (reply, result) in self.replies.into_iter().zip(each) {
@@ -251,3 +266,6 @@ fn properties(queue: &str, batch: &Batch) -> BasicProperties {
         .with_message_id(format!("{}:{queue}", batch.first_receipt).into())
         .with_headers(headers)
 }
+
+#[cfg(test)]
+mod tests;
