@@ -47,8 +47,8 @@ impl Reply {
 
     pub fn send(self, answer: Answer) {
         drop(self.room);
-        // Sending the answer fails when the caller no longer waits for it. Such a caller has already
-        // reported a failure, so the answer is not needed.
+        // Sending the answer fails when the caller no longer waits for it. Such a caller has
+        // already reported a failure, so the answer is not needed.
         let _ = self.answer.send(answer);
     }
 }

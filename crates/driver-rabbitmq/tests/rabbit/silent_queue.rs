@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use hookbox_driver::{Broker, PublishErrorKind, Readiness};
+use hookbox_driver_rabbitmq::Rabbit;
 use hookbox_event::RouteName;
 use hookbox_testkit::eventually::eventually;
 use hookbox_testkit::proxy::{Mode, Proxy};
@@ -39,25 +40,15 @@ fn connections(server: &RabbitmqServer) -> Vec<String> {
     listed
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_that_never_confirms_delays_no_other_queue() {
-    let server = RabbitmqServer::start().unwrap();
-    let other: RouteName = "grades".parse().unwrap();
-    let world = World::at(server.url(), vec![route(), other.clone()]).await;
-    let of_other = world.queue().replace(route().as_str(), other.as_str());
-    let proxy = Proxy::before(server.url()).unwrap();
-    let mut options = world.options();
-    options.url = proxy.url(server.url());
-    options.confirm_deadline = CONFIRM_DEADLINE;
-    options.publish_channels = 1;
-    let rabbit = open(options).await;
-    let (silent, other) = ([route()], [other]);
-    let both = [silent.clone(), other.clone()].concat();
-    rabbit.publish(&silent, &batch("before")).await.unwrap();
-    rabbit.publish(&other, &batch("before")).await.unwrap();
-    let before = connections(&server);
-    call(&server, "suspend", &world.queue());
+/// Returns the route whose queue confirms.
+fn other() -> RouteName {
+    "grades".parse().unwrap()
+}
 
+/// Publishes messages in one publish round, of which one is for the silent queue. Only that one
+/// fails.
+async fn one_is_late(world: &World, rabbit: &Rabbit, proxy: &Proxy, of_other: &str) {
+    let (silent, other) = ([route()], [other()]);
     // While the confirm of `first` is delayed, the next three messages wait for the only channel.
     // They are then published in one publish round.
     proxy.set(Mode::Late(DELAY));
@@ -66,7 +57,7 @@ async fn a_queue_that_never_confirms_delays_no_other_queue() {
     let (first, (late, second, third)) = tokio::join!(rabbit.publish(&other, &first), async {
         eventually(
             "the broker must store the first message",
-            async || match world.waiting(&of_other).await {
+            async || match world.waiting(of_other).await {
                 Some(2) => Ok(()),
                 found => Err(found),
             },
@@ -84,10 +75,15 @@ async fn a_queue_that_never_confirms_delays_no_other_queue() {
     second.unwrap();
     third.unwrap();
     assert_eq!(late.unwrap_err().kind, PublishErrorKind::TimedOut);
+}
 
+/// Publishes to the silent queue, which is held back now, while its probe is in flight.
+async fn is_held_back(world: &World, rabbit: &Rabbit, of_other: &str) {
+    let (silent, other) = ([route()], [other()]);
+    let both = [silent[0].clone(), other[0].clone()];
     // The only publisher publishes this message after it has recorded that the queue was late.
     rabbit.publish(&other, &batch("next")).await.unwrap();
-    let stored = world.waiting(&of_other).await.unwrap();
+    let stored = world.waiting(of_other).await.unwrap();
     let (message, began) = (batch("probed"), Instant::now());
     // `join!` polls its futures in this order at first, so the first message is the probe.
     let (probe, (refused, took), to_both, ()) = tokio::join!(
@@ -111,10 +107,32 @@ async fn a_queue_that_never_confirms_delays_no_other_queue() {
         "a message for a queue whose probe is in flight must fail soon, not after {took:?}"
     );
     assert_eq!(
-        world.waiting(&of_other).await,
+        world.waiting(of_other).await,
         Some(stored + OTHERS),
         "a message for two queues, of which one is held back, must be published to none"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_never_confirms_delays_no_other_queue() {
+    let server = RabbitmqServer::start().unwrap();
+    let world = World::at(server.url(), vec![route(), other()]).await;
+    let of_other = world.queue().replace(route().as_str(), other().as_str());
+    let proxy = Proxy::before(server.url()).unwrap();
+    let mut options = world.options();
+    options.url = proxy.url(server.url());
+    options.confirm_deadline = CONFIRM_DEADLINE;
+    options.publish_channels = 1;
+    let rabbit = open(options).await;
+    let (silent, other) = ([route()], [other()]);
+    let both = [silent.clone(), other.clone()].concat();
+    rabbit.publish(&silent, &batch("before")).await.unwrap();
+    rabbit.publish(&other, &batch("before")).await.unwrap();
+    let before = connections(&server);
+    call(&server, "suspend", &world.queue());
+
+    one_is_late(&world, &rabbit, &proxy, &of_other).await;
+    is_held_back(&world, &rabbit, &of_other).await;
     assert_eq!(rabbit.readiness(), Readiness::Ready);
     assert_eq!(
         connections(&server),
