@@ -243,4 +243,18 @@ impl CallDeferral {
 }
 
 #[cfg(test)]
+impl CallFailure {
+    /// Returns a failure after which the event is a dead letter.
+    pub(crate) fn sample() -> Self {
+        Self {
+            class: FailureClass::Transient,
+            error: "500".to_owned(),
+            then: Then::Dead {
+                reason: crate::DeadReason::Exhausted,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests;

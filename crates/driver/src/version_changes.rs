@@ -112,8 +112,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        CallFailure, CallResult, DeadReason, DeferReason, DeferralWrite, FailureClass, Leases,
-        TargetAnswer, Then, WaitingAttempt,
+        CallFailure, CallResult, DeferReason, DeferralWrite, Leases, TargetAnswer, WaitingAttempt,
     };
 
     const DONE: CallWrite<'static> = CallWrite::Done { attempt: 1 };
@@ -122,16 +121,6 @@ mod tests {
         is_continued: false,
         after: Duration::from_secs(1),
     });
-
-    fn failure() -> CallFailure {
-        CallFailure {
-            class: FailureClass::Transient,
-            error: "500".to_owned(),
-            then: Then::Dead {
-                reason: DeadReason::Exhausted,
-            },
-        }
-    }
 
     fn number(number: i64) -> EventNumber {
         EventNumber::from_i64(number)
@@ -147,7 +136,7 @@ mod tests {
     /// A done event raises the version of its key unless a newer event is done.
     #[test]
     fn a_call_that_is_done_raises_its_key() {
-        let (event, failure) = (VersionedEvent::sample(1, 1, "2"), failure());
+        let (event, failure) = (VersionedEvent::sample(1, 1, "2"), CallFailure::sample());
         let done_before = [None, Some("1"), Some("2.0"), Some("3")];
         for (written, raises) in [
             (DONE, [true, true, true, false]),
@@ -212,7 +201,7 @@ mod tests {
             let stored = stored(claim, without_outcome);
             for (result, frees) in [
                 (CallResult::Done, frees_when_done),
-                (CallResult::Failed(failure()), frees_when_failed),
+                (CallResult::Failed(CallFailure::sample()), frees_when_failed),
             ] {
                 let newest = frees_key(&end(5, result.clone()), stored);
                 assert_eq!(newest, frees, "{result:?} on {stored:?}");
@@ -234,7 +223,7 @@ mod tests {
             (7, 3, "4"),
         ];
         let events = events.map(|(event, key, text)| VersionedEvent::sample(event, key, text));
-        let failure = failure();
+        let failure = CallFailure::sample();
         let failed = CallWrite::Failed(&failure);
         let stored = state(Some("8"));
         let mut changes = VersionChanges::default();

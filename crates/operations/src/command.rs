@@ -2,6 +2,7 @@
 //! the store, and returns a report.
 
 pub mod audit;
+mod chunks;
 pub mod dead;
 pub mod declare;
 pub mod events;

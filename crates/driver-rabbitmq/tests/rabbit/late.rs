@@ -15,6 +15,16 @@ use crate::world::{PATIENCE, World, batch, next, open, route, subscribe, url};
 /// consumer whose messages are not read would get some of them.
 const MESSAGES: usize = 8;
 
+/// Opens a driver that connects through a proxy. Returns both, and the driver's deadline for
+/// answers.
+async fn behind_proxy(world: &World) -> (Proxy, Rabbit, Duration) {
+    let proxy = Proxy::before(&url()).unwrap();
+    let mut options = world.options();
+    options.url = proxy.url(&url());
+    let deadline = options.connect_deadline;
+    (proxy, open(options).await, deadline)
+}
+
 /// Publishes messages, and checks that the subscription gets all of them.
 async fn takes_all(subscription: &mut dyn Subscription, rabbit: &Rabbit) {
     for _ in 0..MESSAGES {
@@ -31,11 +41,8 @@ async fn takes_all(subscription: &mut dyn Subscription, rabbit: &Rabbit) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscription_whose_answer_comes_too_late_takes_no_messages() {
     let world = World::new().await;
-    let proxy = Proxy::before(&url()).unwrap();
-    let mut options = world.options();
-    options.url = proxy.url(&url());
-    let deadline = options.connect_deadline;
-    let (rabbit, other) = (open(options).await, world.open().await);
+    let (proxy, rabbit, deadline) = behind_proxy(&world).await;
+    let other = world.open().await;
     // This makes the driver open its connection for consuming before the proxy delays answers.
     let first = subscribe(&rabbit, Queue::Route(route())).await;
     first.close().await;
@@ -114,11 +121,8 @@ async fn a_renewal_that_is_cancelled_takes_no_messages() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_of_witnesses_that_gives_up_locks_out_no_other() {
     let world = World::new().await;
-    let proxy = Proxy::before(&url()).unwrap();
-    let mut options = world.options();
-    options.url = proxy.url(&url());
-    let deadline = options.connect_deadline;
-    let (rabbit, other) = (open(options).await, world.open().await);
+    let (proxy, rabbit, deadline) = behind_proxy(&world).await;
+    let other = world.open().await;
     assert_eq!(rabbit.witnesses().await.unwrap(), []);
     for share in [0.6, 0.4] {
         proxy.set(Mode::Late(deadline.mul_f64(share)));

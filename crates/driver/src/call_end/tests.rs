@@ -1,20 +1,9 @@
 //! Tests what is recorded of the end of an external call.
 
 use super::*;
-use crate::DeadReason;
 use ClaimState::{Dead, Done, Retrying, Running, Stale};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn failure() -> CallFailure {
-    CallFailure {
-        class: FailureClass::Transient,
-        error: "500".to_owned(),
-        then: Then::Dead {
-            reason: DeadReason::Exhausted,
-        },
-    }
-}
 
 fn deferral() -> CallDeferral {
     CallDeferral {
@@ -22,7 +11,7 @@ fn deferral() -> CallDeferral {
         least: SECOND,
         most: 60 * SECOND,
         age_max: 120 * SECOND,
-        expired: failure(),
+        expired: CallFailure::sample(),
     }
 }
 
@@ -95,7 +84,7 @@ fn only_the_newest_call_records_its_failure() {
         (5, state(Some(Dead), None, 5), Nothing),
         (5, state(None, None, 0), Nothing),
     ] {
-        for result in [Failed(failure()), Deferred(deferral())] {
+        for result in [Failed(CallFailure::sample()), Deferred(deferral())] {
             let effect = end(epoch, result).effect_on(stored);
             assert_eq!(effect, expect, "epoch {epoch} on {stored:?}");
         }
@@ -149,7 +138,7 @@ fn an_expired_deferral_is_recorded_as_its_failure() {
         let deferred = Some((reason, age * SECOND));
         end.written_on(stored, deferred, is_closed).recorded()
     };
-    let failed = CallRecorded::Failed(failure().then);
+    let failed = CallRecorded::Failed(CallFailure::sample().then);
     let fault = DeferReason::TargetFault;
     assert_eq!(written(fault, 119, true), CallRecorded::Deferred);
     assert_eq!(written(fault, 120, true), failed);

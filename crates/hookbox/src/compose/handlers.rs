@@ -304,22 +304,23 @@ impl Registry {
 
     /// Returns whether a route makes external calls.
     pub fn is_effect(&self, route: &RouteConfig) -> bool {
-        // Every effect is in both lists.
-        let kind = self
-            .sqlite
-            .iter()
-            .find(|kind| kind.name == route.handler.kind);
+        let kind = self.kind_of(route);
         kind.is_some_and(|kind| kind.is_effect)
+    }
+
+    /// Returns the kind of a route's handler among those for SQLite. Every effect is for both
+    /// databases, so it is enough to search one of the lists.
+    fn kind_of(&self, route: &RouteConfig) -> Option<&Kind<Sqlite>> {
+        let mut kinds = self.sqlite.iter();
+        kinds.find(|kind| kind.name == route.handler.kind)
     }
 
     /// Returns whether the handler of a route may handle an event a second time.
     pub fn is_repeatable(&self, config: &Config, route: &RouteConfig) -> anyhow::Result<bool> {
-        let handler = &route.handler;
-        // Only effects have `is_repeatable`, and every effect is in both lists. So it is enough to
-        // search one of them.
-        let kind = self.sqlite.iter().find(|kind| kind.name == handler.kind);
+        // Only effects have `is_repeatable`.
+        let kind = self.kind_of(route);
         if let Some(says) = kind.and_then(|kind| kind.is_repeatable.as_ref()) {
-            return says(&handler.settings).map_err(|error| anyhow!(error));
+            return says(&route.handler.settings).map_err(|error| anyhow!(error));
         }
         let made = self.make(config, std::slice::from_ref(&route.name))?;
         let is_repeatable = made.is_repeatable(&route.name);

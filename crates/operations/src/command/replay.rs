@@ -4,7 +4,7 @@ use hookbox_driver::{Fault, Ledger, ReplayCounts, ReplayFilter};
 use hookbox_event::EventNumber;
 use serde::Serialize;
 
-use super::pace::Pace;
+use super::chunks::{Chunks, Next};
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Problem, Source};
 
@@ -188,22 +188,18 @@ impl Run<'_> {
     /// event that may no longer be replayed is left alone.
     async fn replay(&mut self, filter: &ReplayFilter, shown: &[EventNumber]) -> Result<(), Fault> {
         let request = self.request;
-        let pace = Pace::new(request.rate);
-        let (mut left, mut after) = (shown, None);
+        let mut chunks = Chunks::new(shown, CHUNK, request.rate);
+        let mut after = None;
         loop {
-            let seen = (shown.len() - left.len()) as u64;
-            self.operator.progress(seen, shown.len() as u64);
-            if left.is_empty() {
-                return Ok(());
-            }
-            pace.wait(seen, self.operator).await;
-            if self.operator.interrupted() {
-                self.report.interrupted = true;
-                return Ok(());
-            }
-            let (chunk, rest) = left.split_at(left.len().min(pace.chunk(CHUNK) as usize));
             // With this limit, the store stops its search at the last event of the chunk.
-            let limit = u32::try_from(chunk.len()).unwrap_or(CHUNK);
+            let (chunk, limit) = match chunks.next(self.operator).await {
+                Next::Change(chunk, count) => (chunk, count),
+                Next::End => return Ok(()),
+                Next::Interrupted => {
+                    self.report.interrupted = true;
+                    return Ok(());
+                }
+            };
             let chosen = ReplayFilter {
                 numbers: chunk.to_vec(),
                 ..filter.clone()
@@ -215,7 +211,6 @@ impl Run<'_> {
             self.report.replayed += page.counts.replayed();
             // All that is left has a higher position, so the store need not search before this one.
             after = page.last.or(after);
-            left = rest;
         }
     }
 }

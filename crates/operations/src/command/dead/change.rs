@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::group::regroup_for;
 use super::outcome::{ReplayOutcome, ReplayedDeadLetter, outcome};
 use super::words;
-use crate::command::pace::Pace;
+use crate::command::chunks::{Chunks, Next};
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Problem, Source};
 
@@ -222,30 +222,25 @@ impl Run<'_> {
     /// most once, and no others: more of them may match the filter meanwhile, such as one that was
     /// replayed earlier and dies again.
     async fn change(&mut self, filter: &DeadFilter, shown: &[i64]) -> Result<(), Fault> {
-        let pace = Pace::new(self.request.rate);
-        let mut left = shown;
+        let mut chunks = Chunks::new(shown, CHUNK, self.request.rate);
         loop {
-            let seen = (shown.len() - left.len()) as u64;
-            self.operator.progress(seen, shown.len() as u64);
-            let Some(first) = left.first() else {
-                return Ok(());
-            };
-            pace.wait(seen, self.operator).await;
-            if self.operator.interrupted() {
-                self.report.interrupted = true;
-                return Ok(());
-            }
-            let (chunk, rest) = left.split_at(left.len().min(pace.chunk(CHUNK) as usize));
             // With this limit, the store stops its search at the last of the chunk.
-            let limit = u32::try_from(chunk.len()).unwrap_or(CHUNK);
+            let (chunk, limit) = match chunks.next(self.operator).await {
+                Next::Change(chunk, count) => (chunk, count),
+                Next::End => return Ok(()),
+                Next::Interrupted => {
+                    self.report.interrupted = true;
+                    return Ok(());
+                }
+            };
             let chosen = DeadFilter {
                 ids: chunk.to_vec(),
                 ..filter.clone()
             };
             // The store need not search before the first of them.
-            let rows = self.ledger.dead_list(&chosen, first - 1, limit).await?;
+            let after = chunk.first().map_or(0, |first| first - 1);
+            let rows = self.ledger.dead_list(&chosen, after, limit).await?;
             self.change_some(&chosen, &rows).await?;
-            left = rest;
         }
     }
 
